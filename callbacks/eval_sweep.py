@@ -1,0 +1,182 @@
+"""Evaluates every language before, during and after training, and says so everywhere."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+
+from marco.evaluation.history import Evaluation, from_records, to_frame, to_records, write_history
+from marco.evaluation.plots import heatmap
+from marco.evaluation.rows import METRICS, group_means, macro, measured, worst
+from marco.evaluation.scoring import Shard
+from marco.evaluation.sweep import EvaluationSweep, Trained
+from marco.languages import get
+from marco.tracking.media import MediaLogger, log_image, log_table
+from marco.tracking.pauses import Pausable, training_paused
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two updates of the progress line.
+UPDATE = 0.25
+
+
+class EvalSweep(pl.Callback):  # type: ignore[misc]
+    """Runs the evaluation sweep at step 0, every so many tokens, and at the end.
+
+    What is evaluated and when is in ``conf/evaluation``; ``attach`` brings it. Each evaluation is
+    logged as scalars (``eval/<metric>/<language>``, ``…/macro``, ``…/group/<group>``, with the
+    tokens), added to ``evaluations.jsonl`` in the run's folder, summed up in one line of the log
+    and, for loggers that take them, shown as a table of all evaluations so far and a heat map.
+    The evaluations made are in the checkpoint, so a resumed run neither repeats nor misses one.
+
+    Args:
+        table: give loggers the table language × metric × step.
+        heatmap: give loggers the heat map language × evaluation as an image.
+    """
+
+    def __init__(self, table: bool = True, heatmap: bool = True) -> None:
+        self.table = table
+        self.heatmap = heatmap
+        self.history: list[Evaluation] = []
+        self._sweep: EvaluationSweep | None = None
+        self._folder: Path | None = None
+        self._due: int | None = None
+
+    def attach(self, sweep: EvaluationSweep | None, folder: Path) -> None:
+        """Give the callback its sweep (None: evaluate nothing) and the run's folder."""
+        self._sweep = sweep
+        self._folder = folder
+        self._due = None if sweep is None else sweep.settings.every_tokens
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run needs: the next tokens due and the rows measured."""
+        return {"due": self._due, "records": to_records(self.history)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up ``state_dict``'s evaluations."""
+        self._due = state_dict["due"]
+        self.history = from_records(state_dict["records"])
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Trained) -> None:
+        """Evaluate the untrained model, or what was due when the checkpoint was written."""
+        if self._sweep is None:
+            return
+        if trainer.is_global_zero and self._folder is not None and self.history:
+            # drops what a killed run measured after the checkpoint: it will be measured again
+            write_history(self._folder, self.history)
+        if pl_module.tokens_seen == 0:
+            if self._sweep.settings.at_start and not self.history:
+                self.evaluate(trainer, pl_module)
+        elif self._is_due(pl_module.tokens_seen):
+            self.evaluate(trainer, pl_module)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: Trained, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Evaluate when the step that just ended crossed the next multiple of every_tokens."""
+        if pl_module.at_boundary and self._is_due(pl_module.tokens_seen):
+            self.evaluate(trainer, pl_module)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: Trained) -> None:
+        """Evaluate the trained model, unless this step has just been evaluated."""
+        if self._sweep is None or not self._sweep.settings.at_end:
+            return
+        if not self.history or self.history[-1].tokens < pl_module.tokens_seen:
+            self.evaluate(trainer, pl_module)
+
+    def evaluate(self, trainer: pl.Trainer, pl_module: Trained) -> Evaluation | None:
+        """Run the sweep now and log it everywhere; None when nothing is evaluated."""
+        if self._sweep is None:
+            return None
+        start = time.perf_counter()
+        with (
+            training_paused(trainer.callbacks, "evaluating"),
+            trainer.precision_plugin.val_step_context(),
+        ):
+            rows = self._sweep.run(
+                pl_module.model, shard=_shard(trainer), progress=_ProgressLine(trainer)
+            )
+            evaluation = Evaluation(pl_module.step, pl_module.tokens_seen, tuple(rows))
+            self.history.append(evaluation)
+            every = self._sweep.settings.every_tokens
+            if every is not None:
+                self._due = (evaluation.tokens // every + 1) * every
+            if trainer.is_global_zero:
+                self._publish(trainer, evaluation, time.perf_counter() - start)
+        return evaluation
+
+    def _is_due(self, tokens: int) -> bool:
+        return self._sweep is not None and self._due is not None and tokens >= self._due
+
+    def _publish(self, trainer: pl.Trainer, evaluation: Evaluation, seconds: float) -> None:
+        metrics = {"tokens": evaluation.tokens, **scalars(evaluation), "eval/seconds": seconds}
+        for logger in trainer.loggers:
+            logger.log_metrics(metrics, step=evaluation.step)
+        log.info("%s", line(evaluation, seconds))
+        if self._folder is not None:
+            write_history(self._folder, self.history)
+        loggers = [logger for logger in trainer.loggers if isinstance(logger, MediaLogger)]
+        at = {"step": evaluation.step, "tokens": evaluation.tokens}
+        if loggers and self.table:
+            log_table(loggers, "eval/table", to_frame(self.history), **at)
+        if loggers and self.heatmap and self._folder is not None:
+            path = self._folder / "plots" / "heatmap.png"
+            if heatmap(path, self.history):
+                log_image(loggers, "eval/heatmap", path, **at)
+
+
+def scalars(evaluation: Evaluation) -> dict[str, float]:
+    """Return an evaluation's metrics by the names under which they are logged."""
+    found: dict[str, float] = {}
+    for metric in METRICS:
+        average = macro(evaluation.rows, metric)
+        if average is None:
+            continue
+        found[f"eval/{metric}/macro"] = average
+        for language, value in measured(evaluation.rows, metric).items():
+            found[f"eval/{metric}/{language}"] = value
+        for group, value in group_means(evaluation.rows, metric).items():
+            found[f"eval/{metric}/group/{group}"] = value
+    return found
+
+
+def line(evaluation: Evaluation, seconds: float) -> str:
+    """Return one line on an evaluation: the macro averages and the worst language."""
+    parts = []
+    for metric, label in (("bits_per_byte", "bits per byte"), ("lexicon_accuracy", "lexicon")):
+        average = macro(evaluation.rows, metric)
+        last = worst(evaluation.rows, metric)
+        if average is not None and last is not None:
+            language, value = last
+            parts.append(f"{label} {average:.3f} (worst {get(language).name} {value:.3f})")
+    failed = {
+        row.task for row in evaluation.rows if row.value is None and row.task not in
+        {other.task for other in evaluation.rows if other.value is not None}
+    }
+    parts += [f"{task} failed" for task in sorted(failed)]
+    what = ", ".join(parts) or "nothing to measure"
+    return f"Evaluation after {evaluation.tokens:,} tokens: {what} [{seconds:.1f} s]"
+
+
+class _ProgressLine:
+    """Tells the progress bar what is being evaluated and how far that is."""
+
+    def __init__(self, trainer: pl.Trainer) -> None:
+        self._bars = [c for c in trainer.callbacks if isinstance(c, Pausable)]
+        self._shown = 0.0
+
+    def __call__(self, task: str, done: int, total: int) -> None:
+        now = time.perf_counter()
+        if now - self._shown >= UPDATE:
+            self._shown = now
+            for bar in self._bars:
+                bar.pause_training(f"evaluating {task} {done / max(total, 1):.0%}")
+
+
+def _shard(trainer: pl.Trainer) -> Shard:
+    ranks = trainer.distributed_sampler_kwargs
+    return Shard() if ranks is None else Shard(ranks["rank"], ranks["num_replicas"])

@@ -1,0 +1,36 @@
+"""Configuration: composed as Hydra will, bound to explicit signatures, checked beforehand."""
+
+from __future__ import annotations
+
+from marco.config.bind import Deferred, bind, bind_named
+from marco.config.checked import check_command_line
+from marco.config.compose import Sources, compose, container
+from marco.config.paths import Paths, conf_dir
+from marco.config.redact import resolved
+from marco.config.resume import CHANGEABLE, Resumed, load_resumed, resume_value
+from marco.config.run import Batch, RunSettings, bind_all
+from marco.config.saved import load_config, save_config
+from marco.config.sweep import split_sweep
+
+__all__ = [
+    "CHANGEABLE",
+    "Batch",
+    "Deferred",
+    "Paths",
+    "Resumed",
+    "RunSettings",
+    "Sources",
+    "bind",
+    "bind_all",
+    "bind_named",
+    "check_command_line",
+    "compose",
+    "conf_dir",
+    "container",
+    "load_config",
+    "load_resumed",
+    "resolved",
+    "resume_value",
+    "save_config",
+    "split_sweep",
+]

@@ -1,0 +1,94 @@
+"""Check a command line before Hydra sees it: nothing is created for a run that cannot start."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from hydra._internal.utils import get_args_parser
+
+from marco.config.compose import Sources, compose
+from marco.config.resume import load_resumed, resume_value
+from marco.config.run import RunSettings, bind_all
+from marco.config.sweep import is_multirun, split_sweep
+from marco.errors import ConfigError, MarcoError
+
+Check = Callable[[RunSettings], None]
+"""The checks across groups; raises MarcoError for a combination that cannot work."""
+
+
+def check_command_line(argv: Sequence[str], check: Check) -> list[str]:
+    """Return the command line for Hydra, once the run, or every point of the sweep, is in order.
+
+    ``argv`` is ``sys.argv[1:]``. Each config is composed, bound and given to ``check``. With
+    ``--help``, ``--cfg`` and ``--info`` it is only composed, so nothing heavy is imported; shell
+    completion goes through untouched. With ``resume=…`` the saved config is what is checked, and
+    the returned command line makes Hydra use the run's own folder. A MarcoError is printed as
+    ``error: …`` and ends the process with exit code 2.
+    """
+    try:
+        return _checked(list(argv), check)
+    except MarcoError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def command_line_sources(args: argparse.Namespace) -> Sources:
+    """Return the places that Hydra's flags name; ``--config-path`` is relative to train.py."""
+    tree = args.config_path
+    if tree is not None and "://" not in tree and not Path(tree).is_absolute():
+        tree = str(Path(__file__).resolve().parents[2] / tree)
+    if tree is not None and "://" not in tree and not Path(tree).is_dir():
+        raise ConfigError(f"--config-path: there is no folder '{tree}'.")
+    extra = Path(args.config_dir) if args.config_dir is not None else None
+    return Sources(tree=tree, extra=extra, name=args.config_name or "train")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        hint = " Put flags before the overrides." if "unrecognized arguments" in message else ""
+        raise ConfigError(f"{message}.{hint} `--help` shows the flags.")
+
+
+def _checked(argv: list[str], check: Check) -> list[str]:
+    parser = _Parser(add_help=False, parents=[get_args_parser()], allow_abbrev=True)
+    args = parser.parse_args(argv)
+    if args.shell_completion or args.hydra_help or args.experimental_rerun is not None:
+        return argv
+    sources = command_line_sources(args)
+    overrides: list[str] = list(args.overrides)
+    if args.help or args.cfg is not None or args.info is not None:
+        if args.resolve and args.cfg is None and not args.help:
+            raise ConfigError("--resolve goes with --cfg or --help.")
+        compose(overrides, sources=sources, complete=False)
+        return argv
+    if args.run and args.multirun:
+        raise ConfigError("--run and --multirun exclude each other.")
+    multirun = args.multirun or is_multirun(overrides, sources=sources)
+    if resume_value(overrides) is not None:
+        if multirun:
+            raise ConfigError("resume continues one run: leave -m away.")
+        resumed = load_resumed(overrides, sources=sources)
+        check(bind_all(resumed.cfg))
+        place = [f"resume={_quoted(resumed.folder)}", f"hydra.run.dir={_quoted(resumed.folder)}"]
+        given = set(overrides)
+        kept = [text for text in argv if text not in given or not text.startswith("resume=")]
+        return [*kept, *place]
+    points = split_sweep(overrides, sources=sources) if multirun else [overrides]
+    for number, point in enumerate(points, start=1):
+        try:
+            check(bind_all(compose(point, sources=sources)))
+        except MarcoError as error:
+            if len(points) == 1:
+                raise
+            shown = " ".join(text for text in point if not text.startswith("hydra"))
+            raise ConfigError(f"in run {number} of {len(points)} ({shown}): {error}") from error
+    return argv
+
+
+def _quoted(folder: Path) -> str:
+    text = str(folder).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{text}'"

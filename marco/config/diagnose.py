@@ -1,0 +1,222 @@
+"""Turn what Hydra and OmegaConf say about a wrong override into one message with the right name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from marco.config.keys import dotted_keys, nearest_key
+from marco.errors import ConfigError, nearest
+
+_NOISE = (
+    "full_key:",
+    "object_type=",
+    "reference_type=",
+    "See https://",
+    "provider=",
+    "Search path",
+)
+
+
+def parse(overrides: Sequence[str], parser: OverridesParser) -> list[Override]:
+    """Parse the command line's overrides. Raises ConfigError that shows the one that is not one."""
+    parsed: list[Override] = []
+    for text in overrides:
+        try:
+            parsed.extend(parser.parse_overrides([text]))
+        except OverrideParseException as error:
+            raise ConfigError(
+                f"cannot read the override '{text}': {_syntax(text, error)}"
+            ) from error
+        except HydraException as error:
+            raise ConfigError(f"cannot read the override '{text}': {_flat(str(error))}") from error
+    return parsed
+
+
+def check_searchpath(parsed: Sequence[Override]) -> None:
+    """Raise ConfigError for a folder of ``hydra.searchpath=[…]`` that does not exist.
+
+    Hydra only warns, and then reports the user's own config as unknown.
+    """
+    for override in parsed:
+        value = override.value()
+        if override.get_key_element() != "hydra.searchpath" or not isinstance(value, list):
+            continue
+        for place in value:
+            folder = str(place).removeprefix("file://")
+            if "://" not in folder and not Path(folder).is_dir():
+                raise ConfigError(f"hydra.searchpath: there is no folder '{folder}'.")
+
+
+def explain(
+    error: Exception, parsed: Sequence[Override], loader: ConfigLoaderImpl, name: str
+) -> ConfigError:
+    """Return the one message for a failed composition: what is wrong, what would be right.
+
+    The overrides are examined themselves, not Hydra's wording: that differs between versions.
+    """
+    for override in parsed:
+        problem = _sweep(override, error) or _option(override, loader, parsed)
+        if problem:
+            return ConfigError(problem)
+    tree = _tree(loader, name, parsed)
+    if tree is not None:
+        groups = [group for group in loader.list_groups("") if group != "hydra"]
+        known = [*dotted_keys(tree), *groups]
+        for override in parsed:
+            for key in _keys_named_by(override):
+                problem = _unknown(key, tree, known)
+                if problem and not override.is_hydra_override():
+                    return ConfigError(problem)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        wanted = str(error.missing_cfg_file)
+        group, _, option = wanted.rpartition("/")
+        return ConfigError(_no_option(group, option, error.options or []) or _flat(str(error)))
+    if isinstance(error, yaml.YAMLError):
+        return ConfigError(f"a config file is not valid YAML: {_flat(str(error))}")
+    if isinstance(error, OmegaConfBaseException):
+        return ConfigError(of_omegaconf(error))
+    cause = error.__cause__
+    text = _flat(str(error))
+    if isinstance(cause, OmegaConfBaseException):
+        text = f"{text}: {of_omegaconf(cause)}" if text else of_omegaconf(cause)
+    return ConfigError(text or type(error).__name__)
+
+
+def of_omegaconf(error: OmegaConfBaseException) -> str:
+    """Return OmegaConf's message on one line, with the key it is about in front."""
+    text = _flat(str(error))
+    key = error.full_key
+    return f"{key}: {text}" if key and not text.startswith(f"{key}:") else text
+
+
+def unknown_key(key: str, tree: Mapping[Any, Any]) -> str:
+    """Return the message for a key that is not in the tree: nearest name, and its neighbours."""
+    known = list(dotted_keys(tree))
+    return _unknown(key, tree, known) or f"unknown key '{key}'.{nearest_key(key, known)}"
+
+
+def _syntax(text: str, error: OverrideParseException) -> str:
+    if text.startswith("-"):
+        return "flags are not overrides; `--help` lists the flags."
+    if "=" not in text and not text.startswith("~"):
+        return "an override is key=value."
+    if text.startswith("="):
+        return "there is no key before the '='."
+    return f"{_flat(error.message)} (quote values with spaces or special characters: \"key='a b'\")"
+
+
+def _sweep(override: Override, error: Exception) -> str | None:
+    if not override.is_sweep_override():
+        return None
+    if "--multirun" not in str(error) and "Ambiguous" not in str(error):
+        return None
+    key, _, value = str(override.input_line).partition("=")
+    return (
+        f"'{override.input_line}' is a sweep: add -m to run every value, "
+        f"or write {key}=[{value}] for a list."
+    )
+
+
+def _option(override: Override, loader: ConfigLoaderImpl, parsed: Sequence[Override]) -> str | None:
+    """Return the message for a group override that names an option that does not exist."""
+    value = override.value()
+    if override.is_delete() or not isinstance(value, (str, list)):
+        return None
+    group = override.key_or_group
+    searchpath = [str(o.input_line) for o in parsed if o.key_or_group == "hydra.searchpath"]
+    options = loader.get_group_options(group, ObjectType.CONFIG, overrides=searchpath)
+    if not options and not loader.get_group_options(group, ObjectType.GROUP, overrides=searchpath):
+        return None
+    for option in [value] if isinstance(value, str) else value:
+        folder, _, name = f"{group}/{option}".rpartition("/")
+        inside = loader.get_group_options(folder, ObjectType.CONFIG, overrides=searchpath)
+        if name.removesuffix(".yaml") not in inside:
+            below = loader.get_group_options(group, ObjectType.GROUP, overrides=searchpath)
+            nested = [
+                f"{sub}/{item}"
+                for sub in below
+                for item in loader.get_group_options(f"{group}/{sub}", overrides=searchpath)
+            ]
+            return _no_option(group, str(option), [*options, *nested])
+    return None
+
+
+def _no_option(group: str, option: str, options: Sequence[str]) -> str:
+    if not options:
+        return f"there is no config '{group}/{option}'." if group else f"no config '{option}'."
+    extra = ""
+    if group.startswith("hydra/"):
+        extra = ' Sweepers and launchers come with `pip install "marco-train[sweep]"`.'
+    return (
+        f"{group}={option}: there is no such option.{nearest(option, options)} "
+        f"{group} has: {', '.join(sorted(options))}.{extra}"
+    )
+
+
+def _tree(loader: ConfigLoaderImpl, name: str, parsed: Sequence[Override]) -> DictConfig | None:
+    """Compose without the value overrides, so that the keys which do exist can be listed."""
+    groups = [
+        str(override.input_line)
+        for override in parsed
+        if not override.is_sweep_override()
+        and not override.is_delete()
+        and (loader.get_group_options(override.key_or_group) or override.is_hydra_override())
+    ]
+    for kept in (groups, []):
+        try:
+            cfg = loader.load_configuration(name, kept, RunMode.MULTIRUN)
+        except (HydraException, OmegaConfBaseException, yaml.YAMLError, OSError, ValueError):
+            continue
+        plain = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
+        return plain if isinstance(plain, DictConfig) else None
+    return None
+
+
+def _keys_named_by(override: Override) -> Iterator[str]:
+    if override.is_add() or override.is_force_add():
+        return
+    yield override.key_or_group
+    value = override.value()
+    if isinstance(value, dict):
+        yield from dotted_keys(value, f"{override.key_or_group}.")
+
+
+def _unknown(key: str, tree: Mapping[Any, Any], known: Sequence[str]) -> str | None:
+    if key in known:
+        return None
+    parent, _, leaf = key.rpartition(".")
+    siblings = [k.rpartition(".")[2] for k in known if k.rpartition(".")[0] == parent]
+    listed = [s for s in siblings if not s.startswith("_")]
+    beside = nearest(leaf, listed) if parent and parent in known else ""
+    guess = beside.replace(" '", f" '{parent}.") if beside else nearest_key(key, known)
+    has = f" {parent} has: {', '.join(listed)}." if parent in known and listed else ""
+    add = f" To add an entry to the table, write +{key}=…" if _is_table(tree, parent) else ""
+    return f"unknown key '{key}'.{guess}{has}{add}"
+
+
+def _is_table(tree: Mapping[Any, Any], key: str) -> bool:
+    """Return whether ``key`` is a mapping whose keys are the user's own (a table of weights)."""
+    if "." not in key:
+        return False
+    node: Any = tree
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, Mapping) else None
+    return isinstance(node, Mapping) and "_target_" not in node
+
+
+def _flat(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines()]
+    kept = [line for line in lines if line and not line.startswith(_NOISE) and line != "^"]
+    return " ".join(kept)

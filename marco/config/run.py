@@ -1,0 +1,139 @@
+"""The root of a run's configuration: its own values, and one bound object for each group."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, get_type_hints
+
+from omegaconf import DictConfig
+
+from marco.config.bind import bind, bind_named, bind_node, plain_mapping
+from marco.config.keys import dotted_keys, nearest_key
+from marco.config.paths import Paths
+from marco.config.values import convert
+from marco.errors import ConfigError
+
+_NAME = re.compile(r"\w[\w.+-]{0,127}")
+_MAX_SEED = 2**32 - 1
+OPTIONAL = frozenset({"logger", "evaluation"})
+"""Groups that may be null: switched off."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One global batch, and how it is cut."""
+
+    sequence_length: int
+    """Tokens a sequence."""
+    sequences: int
+    """Sequences a global batch, over all processes and micro-batches."""
+    micro_sequences: int
+    """Sequences that one process takes through the model at once."""
+
+    def __post_init__(self) -> None:
+        for key, least in (("sequence_length", 2), ("sequences", 1), ("micro_sequences", 1)):
+            value = getattr(self, key)
+            if value < least:
+                raise ConfigError(f"batch.{key}={value} should be at least {least}.")
+        if self.sequences % self.micro_sequences:
+            raise ConfigError(
+                f"batch.sequences={self.sequences} should be a multiple of "
+                f"batch.micro_sequences={self.micro_sequences}."
+            )
+
+    @property
+    def tokens(self) -> int:
+        """Tokens a global batch."""
+        return self.sequence_length * self.sequences
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Everything a run is made of, checked. Groups hold their settings objects."""
+
+    name: str
+    """The experiment; also the folder under ``paths.runs``."""
+    seed: int
+    tokens: int
+    """The budget: training stops after the last whole global batch within it."""
+    batch: Batch
+    resume: str | None
+    tags: list[str]
+    paths: Paths
+    model: Any
+    tokenizer: Any
+    data: Any
+    mix: Any
+    objective: Any
+    optimizer: Any
+    schedule: Any
+    kernels: Any
+    trainer: Any
+    logger: Any
+    evaluation: Any
+    callbacks: dict[str, Any]
+    """Name → Deferred, in the order of the config; those switched off are absent."""
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name) or self.name == "last":
+            raise ConfigError(
+                f"name={self.name!r} names a folder: letters, digits and . _ + - only, at most "
+                "128, a letter or digit first, and not 'last'."
+            )
+        if not 0 <= self.seed <= _MAX_SEED:
+            raise ConfigError(f"seed={self.seed} should be between 0 and {_MAX_SEED}.")
+        if self.tokens < self.batch.tokens:
+            raise ConfigError(
+                f"tokens={self.tokens} is less than one global batch: {self.batch.sequences} "
+                f"sequences of {self.batch.sequence_length} are {self.batch.tokens} tokens."
+            )
+        if self.resume is not None and not self.resume.strip():
+            raise ConfigError("resume should be a run folder or 'last'.")
+        if any(not tag.strip() for tag in self.tags) or len(set(self.tags)) < len(self.tags):
+            raise ConfigError(f"tags={self.tags} should be different, and none empty.")
+
+
+def bind_all(cfg: DictConfig | Mapping[str, Any]) -> RunSettings:
+    """Bind the whole config. Raises ConfigError, as ``bind`` does, for anything that is wrong.
+
+    The root's values come first and the callbacks last: importing those imports torch, and a
+    misspelt learning rate should not have to wait for that.
+    """
+    tree = plain_mapping(cfg)
+    hints = get_type_hints(RunSettings)
+    names = [field.name for field in fields(RunSettings)]
+    for key in tree:
+        if key not in names:
+            known = list(dotted_keys({name: tree.get(name) for name in names}))
+            raise ConfigError(f"unknown key '{key}'.{nearest_key(key, known)}")
+    missing = [name for name in names if name not in tree]
+    if missing:
+        raise ConfigError(f"{', '.join(missing)} must be given.")
+    bound: dict[str, Any] = {}
+    for name in names:
+        if name == "callbacks":
+            bound[name] = bind_named(_mapping(tree[name], name), name)
+        elif hints[name] is Any or hints[name] is Paths:
+            bound[name] = _group(tree[name], name)
+        else:
+            bound[name] = convert(tree[name], hints[name], name, bind_node)
+    return RunSettings(**bound)
+
+
+def _group(node: Any, name: str) -> Any:
+    if node is None and name in OPTIONAL:
+        return None
+    if node is None:
+        raise ConfigError(f"{name} is null: choose one of its options, {name}=…")
+    tree = _mapping(node, name)
+    if name == "logger" and "_target_" not in tree:
+        return bind_named(tree, name)
+    return bind(tree, name)
+
+
+def _mapping(node: Any, name: str) -> Mapping[str, Any]:
+    if not isinstance(node, Mapping):
+        raise ConfigError(f"{name} should be a group of keys, got {node!r}.")
+    return node

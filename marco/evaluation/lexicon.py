@@ -1,0 +1,218 @@
+"""Word translation as four-way multiple choice, English to a language and back.
+
+A question is ``English: banana\\nGerman:`` with the options `` Banane`` and three other German names
+of the lexicon; the option with the highest log-probability per UTF-8 byte is the model's answer, so
+that a short name has no advantage. Chance is one in four.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from marco.evaluation.intervals import wilson
+from marco.evaluation.rows import Row
+from marco.evaluation.task import Scorer, missing
+
+TASK = "lexicon"
+METRICS = ("lexicon_accuracy", "lexicon_from_english", "lexicon_to_english")
+OPTIONS = 4
+#: Below this many questions in a direction the interval says nothing: the language is absent.
+FEWEST = 4
+ENGLISH = "en"
+
+Direction = Literal["from_english", "to_english"]
+
+#: {concept: {CLDR locale: its name there}}, a concept being the code points CLDR annotates.
+Lexicon = Mapping[str, Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """What the lexicon needs to know of a language: English name, group, CLDR locale (or none)."""
+
+    language: str
+    name: str
+    group: str
+    locale: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A prompt, its options (each with its leading space), and which of them is right."""
+
+    language: str
+    direction: Direction
+    prompt: str
+    options: tuple[str, ...]
+    answer: int
+
+
+def make_questions(lexicon: Lexicon, speaker: Speaker, count: int, seed: int) -> list[Question]:
+    """Draw at most ``count`` questions in each direction for one language.
+
+    The draw orders concepts by a hash of the seed and the concept alone, so it is the same whatever
+    other languages are asked, and languages share their concepts as far as they name them. Only
+    everyday names are used: one or two words of letters in English, and in the language neither
+    the English word itself nor a description with punctuation.
+    """
+    if speaker.locale is None or speaker.locale == ENGLISH:
+        return []
+    pairs = {
+        concept: (names[ENGLISH], names[speaker.locale])
+        for concept, names in lexicon.items()
+        if ENGLISH in names
+        and speaker.locale in names
+        and _everyday(concept, names[ENGLISH], names[speaker.locale])
+    }
+    if len(pairs) < OPTIONS:
+        return []
+    asked = sorted(pairs, key=lambda concept: _hash(seed, "asked", concept))[:count]
+    others = sorted(pairs, key=lambda concept: _hash(seed, "distractor", concept))
+    questions = []
+    for concept in asked:
+        draw = _hash(seed, "order", concept)
+        wrong = _distractors(pairs, concept, others, draw)
+        if len(wrong) < OPTIONS - 1:
+            continue
+        answer = draw % OPTIONS
+        chosen = [pairs[name] for name in (*wrong[:answer], concept, *wrong[answer:])]
+        english, foreign = pairs[concept]
+        questions += [
+            Question(
+                speaker.language,
+                "from_english",
+                f"English: {english}\n{speaker.name}:",
+                tuple(f" {name}" for _, name in chosen),
+                answer,
+            ),
+            Question(
+                speaker.language,
+                "to_english",
+                f"{speaker.name}: {foreign}\nEnglish:",
+                tuple(f" {name}" for name, _ in chosen),
+                answer,
+            ),
+        ]
+    return questions
+
+
+def _everyday(concept: str, english: str, foreign: str) -> bool:
+    words = english.split(" ")
+    return (
+        int(concept.split()[0].removeprefix("U+"), 16) >= 0x2600  # pictures, not punctuation
+        and len(words) <= 2
+        and all(word.isalpha() and word.isascii() for word in words)
+        and english.casefold() != foreign.casefold()
+        and not any(mark in foreign for mark in "(:,/“")
+    )
+
+
+def _distractors(
+    pairs: Mapping[str, tuple[str, str]], concept: str, others: Sequence[str], start: int
+) -> list[str]:
+    """Walk the shuffled concepts from ``start`` for three with names of their own on both sides."""
+    seen_english = {pairs[concept][0].casefold()}
+    seen_foreign = {pairs[concept][1].casefold()}
+    found: list[str] = []
+    for step in range(len(others)):
+        other = others[(start + step) % len(others)]
+        english, foreign = (name.casefold() for name in pairs[other])
+        if english in seen_english or foreign in seen_foreign:
+            continue
+        seen_english.add(english)
+        seen_foreign.add(foreign)
+        found.append(other)
+        if len(found) == OPTIONS - 1:
+            break
+    return found
+
+
+def _hash(seed: int, purpose: str, concept: str) -> int:
+    text = f"{seed}\0{purpose}\0{concept}".encode()
+    return int.from_bytes(hashlib.sha256(text).digest()[:8], "big")
+
+
+class LexiconChoice:
+    """The task: questions of every language, tokenised once."""
+
+    name = TASK
+    metric = METRICS[0]
+
+    def __init__(
+        self,
+        lexicon: Lexicon,
+        speakers: Sequence[Speaker],
+        encode_batch: Callable[[list[str]], list[list[int]]],
+        items_per_language: int,
+        seed: int,
+    ) -> None:
+        asked = [speaker for speaker in speakers if speaker.locale != ENGLISH]
+        self.languages = {speaker.language: speaker.group for speaker in asked}
+        self._locales = {speaker.language: speaker.locale for speaker in asked}
+        self._questions = [
+            question
+            for speaker in asked
+            for question in make_questions(lexicon, speaker, items_per_language, seed)
+        ]
+        prompts = encode_batch([question.prompt for question in self._questions])
+        options = encode_batch(
+            [option for question in self._questions for option in question.options]
+        )
+        self._pairs = [
+            (prompt, option)
+            for index, prompt in enumerate(prompts)
+            for option in options[index * OPTIONS : (index + 1) * OPTIONS]
+        ]
+
+    def run(self, scorer: Scorer) -> list[Row]:
+        """Score every option and count the questions answered right."""
+        nats = [float(np.sum(n, dtype=np.float64)) for n in scorer.continuations(self._pairs)]
+        outcomes: dict[str, list[tuple[Direction, bool | None]]] = {
+            language: [] for language in self.languages
+        }
+        for index, question in enumerate(self._questions):
+            scores = nats[index * OPTIONS : (index + 1) * OPTIONS]
+            outcomes[question.language].append((question.direction, answered(question, scores)))
+        rows: list[Row] = []
+        for language, found in outcomes.items():
+            rows += self._rows(language, found)
+        return rows
+
+    def _rows(self, language: str, found: Sequence[tuple[Direction, bool | None]]) -> list[Row]:
+        group = self.languages[language]
+        if self._locales[language] is None:
+            return missing(TASK, language, group, METRICS, "the lexicon does not name it")
+        if len(found) < 2 * FEWEST:
+            return missing(TASK, language, group, METRICS, "too few words in the lexicon")
+        if any(right is None for _, right in found):
+            return missing(TASK, language, group, METRICS, "the loss is not a finite number")
+        rows = []
+        for metric, directions in (
+            (METRICS[0], ("from_english", "to_english")),
+            (METRICS[1], ("from_english",)),
+            (METRICS[2], ("to_english",)),
+        ):
+            marks = [bool(right) for direction, right in found if direction in directions]
+            low, high = wilson(sum(marks), len(marks))
+            value = sum(marks) / len(marks)
+            rows.append(Row(TASK, language, group, metric, value, len(marks), low, high))
+        return rows
+
+
+def answered(question: Question, nats: Sequence[float]) -> bool | None:
+    """Say whether the right option has the fewest nats per byte; None if a score is not finite.
+
+    Equal scores are decided for the first option; the right one stands at a hashed place, so a
+    model that tells no option apart is right one time in four.
+    """
+    if not all(math.isfinite(value) for value in nats):
+        return None
+    sizes = [len(option.encode("utf-8")) - 1 for option in question.options]
+    per_byte = [value / size for value, size in zip(nats, sizes, strict=True)]
+    return per_byte.index(min(per_byte)) == question.answer

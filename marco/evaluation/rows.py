@@ -1,0 +1,82 @@
+"""The tidy row every measurement becomes, and the averages taken over rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+#: Every metric a row can carry, with the direction in which it improves.
+METRICS: dict[str, Literal["lower", "higher"]] = {
+    "bits_per_byte": "lower",
+    "nats_per_article": "lower",
+    "lexicon_accuracy": "higher",
+    "lexicon_from_english": "higher",
+    "lexicon_to_english": "higher",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One metric of one language.
+
+    ``value`` is None when there is no measurement, and then ``reason`` says why; ``n`` counts what
+    was measured (documents, articles, questions); ``low`` and ``high`` bound a 95 % interval, and
+    are None where one observation gives none.
+    """
+
+    task: str
+    language: str
+    group: str
+    metric: str
+    value: float | None
+    n: int
+    low: float | None = None
+    high: float | None = None
+    reason: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as a dictionary that JSON can hold."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Row:
+        """Build a row from ``as_dict``'s fields, leaving any other key (step, tokens) aside."""
+        return cls(**{name: fields[name] for name in cls.__slots__})
+
+
+def measured(rows: Iterable[Row], metric: str) -> dict[str, float]:
+    """Return {language: value} of one metric, in the rows' order, without the unmeasured."""
+    return {
+        row.language: row.value
+        for row in rows
+        if row.metric == metric and row.value is not None and math.isfinite(row.value)
+    }
+
+
+def macro(rows: Iterable[Row], metric: str) -> float | None:
+    """Return the mean over the languages measured, each counting once; None if there are none."""
+    values = list(measured(rows, metric).values())
+    return math.fsum(values) / len(values) if values else None
+
+
+def group_means(rows: Iterable[Row], metric: str) -> dict[str, float]:
+    """Return {group: mean over its measured languages} in the order in which groups first occur."""
+    rows = [row for row in rows if row.metric == metric]
+    values = measured(rows, metric)
+    groups: dict[str, list[float]] = {}
+    for row in rows:
+        if row.language in values:
+            groups.setdefault(row.group, []).append(values[row.language])
+    return {group: math.fsum(found) / len(found) for group, found in groups.items()}
+
+
+def worst(rows: Iterable[Row], metric: str) -> tuple[str, float] | None:
+    """Return the language with the worst value of a metric, and that value."""
+    values = measured(rows, metric)
+    if not values:
+        return None
+    choose = max if METRICS.get(metric, "lower") == "lower" else min
+    language = choose(values, key=lambda code: values[code])
+    return language, values[language]

@@ -1,0 +1,159 @@
+"""The evaluation sweep: every task over every language, prepared once and run many times."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from torch import nn
+
+from marco.evaluation.lexicon import LexiconChoice, Speaker
+from marco.evaluation.likelihood import Likelihood
+from marco.evaluation.reference import xz_reference
+from marco.evaluation.rows import Row
+from marco.evaluation.scoring import Nats, Shard, score_continuations, score_documents
+from marco.evaluation.settings import SweepSettings
+from marco.evaluation.task import Task, missing
+from marco.languages import get
+
+if TYPE_CHECKING:
+    from marco.data.documents import Corpus
+    from marco.tokenizers import Tokenizer
+
+log = logging.getLogger(__name__)
+
+#: Called with the task's name, the tokens scored and the tokens in all.
+Progress = Callable[[str, int, int], None]
+
+
+class Trained(Protocol):
+    """What an evaluation during training reads off the LightningModule."""
+
+    #: Tokens trained on so far, over all processes.
+    tokens_seen: int
+    #: Optimizer steps made so far.
+    step: int
+    #: Whether the batch that just ended also ended an optimizer step.
+    at_boundary: bool
+    #: The root module, ``forward(input_ids, position_ids, labels)`` → nats of every token.
+    model: nn.Module
+
+
+class EvaluationSweep:
+    """The tasks of a run, tokenised once.
+
+    ``languages`` are the codes evaluated: all with held-out text, or those the settings name.
+    ``tasks`` may be extended before the first run.
+    """
+
+    def __init__(self, settings: SweepSettings, tokenizer: Tokenizer, corpus: Corpus) -> None:
+        self.settings = settings
+        self.tasks: list[Task] = []
+        self._end_of_text = tokenizer.end_of_text
+        self._corpus = corpus
+        if settings.languages is None:
+            self.languages = [code for code, documents in corpus.held_out.items() if documents]
+        else:
+            self.languages = settings.chosen(list(corpus.held_out))
+        self._held_out = {code: corpus.held_out.get(code, []) for code in self.languages}
+        speakers = [_speaker(language) for language in self.languages]
+        if settings.likelihood:
+            groups = {speaker.language: speaker.group for speaker in speakers}
+            self.tasks.append(Likelihood(self._held_out, groups, tokenizer.encode_batch))
+        if settings.lexicon:
+            self.tasks.append(
+                LexiconChoice(
+                    _lexicon(),
+                    speakers,
+                    tokenizer.encode_batch,
+                    settings.items_per_language,
+                    settings.seed,
+                )
+            )
+
+    def run(
+        self, model: nn.Module, *, shard: Shard = Shard(), progress: Progress | None = None
+    ) -> list[Row]:
+        """Run every task on the model and return its rows, the same on every process.
+
+        A task that raises is reported as failed for each of its languages, with the reason, and
+        the others still run. With several ranks the error is raised instead: they score in step,
+        and one that went on alone would wait for ever.
+        """
+        rows: list[Row] = []
+        for task in self.tasks:
+            if not task.languages:
+                continue
+            scorer = _ModelScorer(
+                model, self._end_of_text, self.settings, shard, _named(progress, task.name)
+            )
+            try:
+                rows += task.run(scorer)
+            except Exception as error:
+                if shard.size > 1:
+                    raise
+                reason = f"{type(error).__name__}: {error}"
+                log.warning("The evaluation's task %s failed: %s", task.name, reason)
+                for language, group in task.languages.items():
+                    rows += missing(task.name, language, group, [task.metric], reason)
+        return rows
+
+    @functools.cached_property
+    def reference_xz(self) -> dict[str, float]:
+        """Bits per byte of xz primed with a language's training text, of every language."""
+        return xz_reference(self._corpus.train, self._held_out)
+
+
+class _ModelScorer:
+    """The model with everything a task need not know: the token budget, the ranks, the progress."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        end_of_text: int,
+        settings: SweepSettings,
+        shard: Shard,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self._model = model
+        self._end_of_text = end_of_text
+        self._settings = settings
+        self._shard = shard
+        self._progress = progress
+
+    def documents(self, documents: Sequence[Sequence[int]]) -> list[Nats]:
+        return score_documents(
+            self._model,
+            documents,
+            self._end_of_text,
+            self._settings.max_tokens,
+            row_length=self._settings.row_length,
+            shard=self._shard,
+            progress=self._progress,
+        )
+
+    def continuations(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[Nats]:
+        return score_continuations(
+            self._model,
+            pairs,
+            self._end_of_text,
+            self._settings.max_tokens,
+            row_length=self._settings.row_length,
+            shard=self._shard,
+            progress=self._progress,
+        )
+
+
+def _named(progress: Progress | None, task: str) -> Callable[[int, int], None] | None:
+    return None if progress is None else functools.partial(progress, task)
+
+
+def _speaker(code: str) -> Speaker:
+    language = get(code)
+    return Speaker(language.code, language.name, language.group, language.cldr)
+
+
+def _lexicon() -> dict[str, dict[str, str]]:
+    raise NotImplementedError

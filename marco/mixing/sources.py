@@ -1,0 +1,48 @@
+"""The names of what is mixed: languages under any alias, and sources that are no language."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from marco.errors import ConfigError, nearest
+
+#: What Marco-LLM mixes beside monolingual text (2412.04003, table 1).
+OTHER_SOURCES = ("parallel", "knowledge", "synthetic")
+
+
+def resolve(name: str, present: Collection[str], where: str) -> str:
+    """Return the name under which the data knows ``name``.
+
+    Args:
+        name: a source of the data, one of :data:`OTHER_SOURCES`, or any alias of a language.
+        present: the names of the data's sources.
+        where: the key to blame in the message.
+
+    Raises:
+        ConfigError: the name means nothing, or more than one language; says what may be meant.
+    """
+    from marco import languages  # reads its table when first asked; a mix of sizes alone needs none
+
+    if name in present or name in OTHER_SOURCES:
+        return name
+    try:
+        return languages.get(name).code
+    except ConfigError as error:
+        others = [source for source in present if resource_group(source) is None]
+        guess = nearest(name, [*others, *OTHER_SOURCES, *languages.GROUPS])
+        if guess:
+            reason = f"'{name}' is neither a source of the data nor a language.{guess}"
+            raise ConfigError(f"{where}: {reason}") from error
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def resource_group(source: str) -> str | None:
+    """Return the registry's group of a language, or None for a source that is no language."""
+    from marco import languages
+
+    if source in OTHER_SOURCES:
+        return None
+    try:
+        return languages.get(source).group
+    except ConfigError:
+        return None

@@ -1,0 +1,142 @@
+"""``metrics.jsonl``: every scalar of a run, on the run's own disk."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, SupportsFloat
+
+from pytorch_lightning.loggers.logger import Logger
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+FILE_NAME = "metrics.jsonl"
+
+
+def scalar(value: SupportsFloat) -> int | float | None:
+    """Return a JSON number: ints stay ints, tensors become floats, NaN and infinities None."""
+    if isinstance(value, int):  # bool too: JSON has a word for it
+        return value
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+class LocalLogger(Logger):  # type: ignore[misc]
+    """Appends ``{"step": …, "tokens": …, <metric>: …}`` to ``<folder>/metrics.jsonl``.
+
+    One line a step: metrics that several callbacks log at one step are added to that step's line,
+    in place, so a line is on disk as soon as it is logged and a killed run loses nothing but a
+    torn last line. A metric that a step already has is not written again, which is what makes
+    a resumed run's file equal to that of a run that was never interrupted. Values that are not
+    finite are written as ``null``. Rank 0 writes; the other ranks do nothing.
+
+    A write that fails (full disk, read-only folder) warns once and never raises; later ones are
+    still tried.
+
+    Args:
+        folder: the run folder.
+        resumed_step: the step of the checkpoint that the run continues from: lines beyond it are
+            dropped. None for a new run.
+    """
+
+    def __init__(self, folder: Path, resumed_step: int | None = None) -> None:
+        super().__init__()
+        self.path = Path(folder) / FILE_NAME
+        self._record: dict[str, Any] = {}
+        self._opened = False
+        self._size = 0  # bytes of the file, whole lines all of them
+        self._resumed_step = resumed_step
+        self._warned = False
+
+    @property
+    def name(self) -> str:
+        """The logger's name for Lightning."""
+        return "local"
+
+    @property
+    def version(self) -> str:
+        """Lightning asks for it; a run folder has no versions."""
+        return ""
+
+    @property
+    def save_dir(self) -> str:
+        """The run folder."""
+        return str(self.path.parent)
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Do nothing: the configuration is in ``config.yaml``."""
+
+    def log_metrics(self, metrics: Mapping[str, SupportsFloat], step: int | None = None) -> None:
+        """Write ``metrics`` of optimizer step ``step`` (None: of the step written last)."""
+        if rank_zero_only.rank != 0:
+            return
+        try:
+            if not self._opened:
+                self._open()
+            self._write(int(self._record.get("step", 0) if step is None else step), metrics)
+        except OSError as error:
+            if not self._warned:
+                self._warned = True
+                warnings.warn(
+                    f"cannot write {self.path} ({error}): the run goes on without these lines",
+                    stacklevel=2,
+                )
+
+    def _open(self) -> None:
+        """Drop what lies beyond the resumed step and a torn last line, remember the last line."""
+        if not self.path.exists():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.touch()
+        old = self.path.read_bytes()
+        kept: list[bytes] = []
+        last: dict[str, Any] = {}
+        for line in old.splitlines(keepends=True):
+            try:
+                record = json.loads(line)
+                step = int(record["step"])
+            except (ValueError, KeyError, TypeError):
+                continue  # torn by a kill
+            if line.endswith(b"\n") and (self._resumed_step is None or step <= self._resumed_step):
+                kept.append(line)
+                last = record
+        new = b"".join(kept)
+        if new != old:
+            beside = self.path.with_name(self.path.name + ".tmp")
+            beside.write_bytes(new)
+            os.replace(beside, self.path)
+        self._record = last
+        self._size = len(new)
+        self._opened = True
+
+    def _write(self, step: int, metrics: Mapping[str, SupportsFloat]) -> None:
+        same = self._record.get("step") == step
+        values = {key: scalar(value) for key, value in metrics.items() if key != "step"}
+        if same:
+            values = {key: value for key, value in values.items() if key not in self._record}
+            if not values:
+                return
+            # over the closing brace of that step's line
+            text, offset = ", " + json.dumps(values, ensure_ascii=False)[1:], self._size - 2
+            record = self._record | values
+        else:
+            tokens = {"tokens": values.pop("tokens")} if "tokens" in values else {}
+            record = {"step": step} | tokens | values
+            text, offset = json.dumps(record, ensure_ascii=False), self._size
+        data = text.encode() + b"\n"
+        with self.path.open("r+b", buffering=0) as file:
+            file.seek(offset)
+            try:
+                if file.write(data) != len(data):
+                    raise OSError("disk full")
+            except OSError:
+                # a part may have been written: put the end of the last whole line back, in place,
+                # where a full disk still has the bytes
+                file.seek(offset)
+                file.write(b"}\n" if same else b"")
+                file.truncate()
+                raise
+        self._record = record
+        self._size = offset + len(data)

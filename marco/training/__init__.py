@@ -1,0 +1,1 @@
+"""Training: the LightningModule, optimizers, schedules, checkpoints, and the stages of a recipe."""

@@ -1,0 +1,5 @@
+"""The main job."""
+
+
+def main() -> None:
+    """Replaced soon."""
