@@ -9,12 +9,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from marco.evaluation.heatmap_plot import heatmap
 from marco.evaluation.history import Evaluation, from_records, to_frame, to_records, write_history
-from marco.evaluation.plots import heatmap
-from marco.evaluation.rows import METRICS, group_means, macro, measured, worst
+from marco.evaluation.scalars import line, scalars
 from marco.evaluation.scoring import Shard
 from marco.evaluation.sweep import EvaluationSweep, Trained
-from marco.languages import get
 from marco.tracking.media import MediaLogger, log_image, log_table
 from marco.tracking.pauses import Pausable, training_paused
 
@@ -44,16 +43,15 @@ class EvalSweep(pl.Callback):  # type: ignore[misc]
         self.history: list[Evaluation] = []
         self._sweep: EvaluationSweep | None = None
         self._folder: Path | None = None
-        self._due: int | None = None
+        self._due: int | None = None  # the tokens at which to evaluate next, once one is behind
 
     def attach(self, sweep: EvaluationSweep | None, folder: Path) -> None:
         """Give the callback its sweep (None: evaluate nothing) and the run's folder."""
         self._sweep = sweep
         self._folder = folder
-        self._due = None if sweep is None else sweep.settings.every_tokens
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run needs: the next tokens due and the rows measured."""
+        """Return what a resumed run needs: the tokens due next and the rows measured."""
         return {"due": self._due, "records": to_records(self.history)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -110,7 +108,9 @@ class EvalSweep(pl.Callback):  # type: ignore[misc]
         return evaluation
 
     def _is_due(self, tokens: int) -> bool:
-        return self._sweep is not None and self._due is not None and tokens >= self._due
+        if self._sweep is None or self._sweep.settings.every_tokens is None:
+            return False
+        return tokens >= (self._due or self._sweep.settings.every_tokens)
 
     def _publish(self, trainer: pl.Trainer, evaluation: Evaluation, seconds: float) -> None:
         metrics = {"tokens": evaluation.tokens, **scalars(evaluation), "eval/seconds": seconds}
@@ -127,39 +127,6 @@ class EvalSweep(pl.Callback):  # type: ignore[misc]
             path = self._folder / "plots" / "heatmap.png"
             if heatmap(path, self.history):
                 log_image(loggers, "eval/heatmap", path, **at)
-
-
-def scalars(evaluation: Evaluation) -> dict[str, float]:
-    """Return an evaluation's metrics by the names under which they are logged."""
-    found: dict[str, float] = {}
-    for metric in METRICS:
-        average = macro(evaluation.rows, metric)
-        if average is None:
-            continue
-        found[f"eval/{metric}/macro"] = average
-        for language, value in measured(evaluation.rows, metric).items():
-            found[f"eval/{metric}/{language}"] = value
-        for group, value in group_means(evaluation.rows, metric).items():
-            found[f"eval/{metric}/group/{group}"] = value
-    return found
-
-
-def line(evaluation: Evaluation, seconds: float) -> str:
-    """Return one line on an evaluation: the macro averages and the worst language."""
-    parts = []
-    for metric, label in (("bits_per_byte", "bits per byte"), ("lexicon_accuracy", "lexicon")):
-        average = macro(evaluation.rows, metric)
-        last = worst(evaluation.rows, metric)
-        if average is not None and last is not None:
-            language, value = last
-            parts.append(f"{label} {average:.3f} (worst {get(language).name} {value:.3f})")
-    failed = {
-        row.task for row in evaluation.rows if row.value is None and row.task not in
-        {other.task for other in evaluation.rows if other.value is not None}
-    }
-    parts += [f"{task} failed" for task in sorted(failed)]
-    what = ", ".join(parts) or "nothing to measure"
-    return f"Evaluation after {evaluation.tokens:,} tokens: {what} [{seconds:.1f} s]"
 
 
 class _ProgressLine:

@@ -129,9 +129,8 @@ def _import(module: str, target: str, where: str) -> Any:
             ) from error
         parent, _, leaf = module.rpartition(".")
         known = _submodules(importlib.import_module(parent)) if parent else []
-        raise ConfigError(
-            f"{where}: there is no module '{module}'.{nearest(leaf, known)}"
-        ) from error
+        guess = nearest(leaf, known).replace(" '", f" '{parent}.")
+        raise ConfigError(f"{where}: there is no module '{module}'.{guess}") from error
     except (ImportError, SyntaxError) as error:
         raise ConfigError(f"{where}: importing '{module}' failed: {error}") from error
 

@@ -58,11 +58,11 @@ def _checked(argv: list[str], check: Check) -> list[str]:
     args = parser.parse_args(argv)
     if args.shell_completion or args.hydra_help or args.experimental_rerun is not None:
         return argv
+    if args.resolve and args.cfg is None and not args.help:
+        raise ConfigError("--resolve goes with --cfg or --help.")
     sources = command_line_sources(args)
     overrides: list[str] = list(args.overrides)
     if args.help or args.cfg is not None or args.info is not None:
-        if args.resolve and args.cfg is None and not args.help:
-            raise ConfigError("--resolve goes with --cfg or --help.")
         compose(overrides, sources=sources, complete=False)
         return argv
     if args.run and args.multirun:

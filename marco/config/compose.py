@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobRuntime, setup_globals
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from hydra.version import setbase
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -88,7 +86,7 @@ def compose(
                 run_mode=RunMode.MULTIRUN if multirun else RunMode.RUN,
                 validate_sweep_overrides=not multirun,
             )
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError, OSError, ValueError) as error:
+    except diagnose.COMPOSITION_ERRORS as error:
         raise diagnose.explain(error, parsed, loader, sources.name) from error
     if not with_hydra:
         with open_dict(cfg):
@@ -104,7 +102,10 @@ def require_complete(cfg: DictConfig) -> None:
     if "hydra" in plain:
         with open_dict(plain):
             plain.pop("hydra")
-    missing = sorted(OmegaConf.missing_keys(plain))
+    try:
+        missing = sorted(OmegaConf.missing_keys(plain))
+    except OmegaConfBaseException as error:
+        raise ConfigError(diagnose.of_omegaconf(error)) from error
     if missing:
         need = " ".join(f"{key}=…" for key in missing)
         raise ConfigError(f"{', '.join(missing)} must be given: add {need}")

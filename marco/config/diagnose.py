@@ -28,19 +28,32 @@ _NOISE = (
     "Search path",
 )
 
+# AttributeError: OmegaConf's own, when a mapping is merged into a key that is null.
+COMPOSITION_ERRORS = (
+    HydraException,
+    OmegaConfBaseException,
+    yaml.YAMLError,
+    OSError,
+    ValueError,
+    AttributeError,
+)
+
 
 def parse(overrides: Sequence[str], parser: OverridesParser) -> list[Override]:
     """Parse the command line's overrides. Raises ConfigError that shows the one that is not one."""
     parsed: list[Override] = []
     for text in overrides:
         try:
-            parsed.extend(parser.parse_overrides([text]))
+            (override,) = parser.parse_overrides([text])
         except OverrideParseException as error:
             raise ConfigError(
                 f"cannot read the override '{text}': {_syntax(text, error)}"
             ) from error
         except HydraException as error:
             raise ConfigError(f"cannot read the override '{text}': {_flat(str(error))}") from error
+        if not override.key_or_group:
+            raise ConfigError(f"cannot read the override '{text}': there is no key before the '='.")
+        parsed.append(override)
     return parsed
 
 
@@ -112,8 +125,6 @@ def _syntax(text: str, error: OverrideParseException) -> str:
         return "flags are not overrides; `--help` lists the flags."
     if "=" not in text and not text.startswith("~"):
         return "an override is key=value."
-    if text.startswith("="):
-        return "there is no key before the '='."
     return f"{_flat(error.message)} (quote values with spaces or special characters: \"key='a b'\")"
 
 
@@ -177,7 +188,7 @@ def _tree(loader: ConfigLoaderImpl, name: str, parsed: Sequence[Override]) -> Di
     for kept in (groups, []):
         try:
             cfg = loader.load_configuration(name, kept, RunMode.MULTIRUN)
-        except (HydraException, OmegaConfBaseException, yaml.YAMLError, OSError, ValueError):
+        except COMPOSITION_ERRORS:
             continue
         plain = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
         return plain if isinstance(plain, DictConfig) else None

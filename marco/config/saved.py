@@ -75,11 +75,13 @@ def _following(cfg: DictConfig, changeable: tuple[str, ...]) -> dict[str, str]:
         with open_dict(other):
             OmegaConf.update(other, key, _different(OmegaConf.select(cfg, key)))
         after = dict(_leaves(container(other)))
-        follows |= {
-            name: written[name]
-            for name, value in after.items()
-            if name != key and name in written and value != before.get(name)
-        }
+        changed = [name for name, value in after.items() if value != before.get(name)]
+        for name in changed:
+            # Where a whole group is one interpolation, its keys are written at the group.
+            while name and name not in written:
+                name = name.rpartition(".")[0]
+            if name and name != key:
+                follows[name] = written[name]
     return {key: raw for key, raw in follows.items() if isinstance(raw, str) and "${" in raw}
 
 

@@ -155,7 +155,7 @@ def _instance(bound: object, hint: Any, path: str) -> object:
     target = getattr(bound, "target", type(bound))
     for member in members:
         base = get_origin(member) or member
-        if not isinstance(base, type) or base is object or _is_protocol(base):
+        if base in (Any, object) or not isinstance(base, type) or _is_protocol(base):
             return bound
         if isinstance(target, type) and issubclass(target, base):
             return bound

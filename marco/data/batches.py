@@ -102,9 +102,6 @@ class MixedBatches(IterableDataset[MicroBatch]):
         self.steps = steps
         self.counters = dict(counters or {stream.language: 0 for stream in streams})
 
-    def __len__(self) -> int:
-        return self.steps * self.cut.accumulation
-
     def __iter__(self) -> Iterator[MicroBatch]:
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)

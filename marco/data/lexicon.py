@@ -21,9 +21,6 @@ from marco.errors import DataError, nearest
 _COMMA_SEPARATES_NAMES = frozenset({"fa", "gu", "hi", "km", "pa"})
 _COMMA = re.compile(r"\s*[,،]\s*")
 
-# "szakács / szakácsnő", "Koch/Köchin": two names. "pil op/ned med fod" and "7/24": one.
-_SLASH = re.compile(r"(?P<first>[^\d\s/-]+(?: [^/]+)? (?=/ )|[^\d\s/-]+(?=/[^\d\s/-]+$)).*")
-
 
 def locales() -> list[str]:
     """Return the CLDR locales that have names, sorted."""
@@ -65,8 +62,11 @@ def names(locale: str) -> dict[str, str]:
 def _first_name(name: str, english: str, locale: str) -> str:
     if locale in _COMMA_SEPARATES_NAMES and not re.search("[,:]", english):
         name = _COMMA.split(name)[0] or name
-    if not re.search(r"/| or |[-:]", english) and (match := _SLASH.fullmatch(name)):
-        name = match["first"].strip()
+    if not re.search(r"/| or |[-:]", english):
+        if " / " in name:  # or "ମହାଶୂନ୍ୟ ଯାତ୍ରୀ / ମହାକାଶ ଯାତ୍ରୀ"
+            name = name.split(" / ")[0]
+        elif name.count("/") == 1 and not re.search(r"[\s\d-]", name):  # fr "midi/minuit"
+            name = name.split("/")[0]
     return name
 
 

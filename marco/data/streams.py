@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from marco.data.documents import Corpus, Document
 from numpy.typing import NDArray
 
 from marco.errors import DataError
-from marco.tokenizers import Tokenizer
+
+if TYPE_CHECKING:
+    from marco.data.documents import Corpus, Document
+    from marco.tokenizers import Tokenizer
 
 _BATCH = 1024  # documents tokenised at a time
 

@@ -42,9 +42,7 @@ def from_records(records: Iterable[dict[str, Any]]) -> list[Evaluation]:
     for record in records:
         key = (int(record["step"]), int(record["tokens"]))
         found.setdefault(key, []).append(Row.from_dict(record))
-    return [
-        Evaluation(step, tokens, tuple(rows)) for (step, tokens), rows in sorted(found.items())
-    ]
+    return [Evaluation(step, tokens, tuple(rows)) for (step, tokens), rows in sorted(found.items())]
 
 
 def write_history(folder: Path, history: Sequence[Evaluation]) -> None:

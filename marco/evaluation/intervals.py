@@ -48,8 +48,6 @@ def of_ratio(
         return None
     total = math.fsum(denominators)
     ratio = math.fsum(numerators) / total
-    squares = math.fsum(
-        (x - ratio * y) ** 2 for x, y in zip(numerators, denominators, strict=True)
-    )
+    squares = math.fsum((x - ratio * y) ** 2 for x, y in zip(numerators, denominators, strict=True))
     half = z * math.sqrt(n / (n - 1) * squares) / total
     return ratio - half, ratio + half

@@ -1,8 +1,8 @@
 """Word translation as four-way multiple choice, English to a language and back.
 
-A question is ``English: banana\\nGerman:`` with the options `` Banane`` and three other German names
-of the lexicon; the option with the highest log-probability per UTF-8 byte is the model's answer, so
-that a short name has no advantage. Chance is one in four.
+A question is ``English: banana\\nGerman:`` with the options `` Banane`` and three other German
+names of the lexicon; the option with the highest log-probability per UTF-8 byte is the model's
+answer, so that a short name has no advantage. Chance is one in four.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ ENGLISH = "en"
 
 Direction = Literal["from_english", "to_english"]
 
-#: {concept: {CLDR locale: its name there}}, a concept being the code points CLDR annotates.
-Lexicon = Mapping[str, Mapping[str, str]]
+#: CLDR locale → {concept (the code points that CLDR annotates): its name}.
+Names = Callable[[str], Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Question:
     answer: int
 
 
-def make_questions(lexicon: Lexicon, speaker: Speaker, count: int, seed: int) -> list[Question]:
+def make_questions(names: Names, speaker: Speaker, count: int, seed: int) -> list[Question]:
     """Draw at most ``count`` questions in each direction for one language.
 
     The draw orders concepts by a hash of the seed and the concept alone, so it is the same whatever
@@ -63,12 +63,11 @@ def make_questions(lexicon: Lexicon, speaker: Speaker, count: int, seed: int) ->
     """
     if speaker.locale is None or speaker.locale == ENGLISH:
         return []
+    foreign_names = names(speaker.locale)
     pairs = {
-        concept: (names[ENGLISH], names[speaker.locale])
-        for concept, names in lexicon.items()
-        if ENGLISH in names
-        and speaker.locale in names
-        and _everyday(concept, names[ENGLISH], names[speaker.locale])
+        concept: (english, foreign_names[concept])
+        for concept, english in names(ENGLISH).items()
+        if concept in foreign_names and _everyday(concept, english, foreign_names[concept])
     }
     if len(pairs) < OPTIONS:
         return []
@@ -146,7 +145,7 @@ class LexiconChoice:
 
     def __init__(
         self,
-        lexicon: Lexicon,
+        names: Names,
         speakers: Sequence[Speaker],
         encode_batch: Callable[[list[str]], list[list[int]]],
         items_per_language: int,
@@ -158,7 +157,7 @@ class LexiconChoice:
         self._questions = [
             question
             for speaker in asked
-            for question in make_questions(lexicon, speaker, items_per_language, seed)
+            for question in make_questions(names, speaker, items_per_language, seed)
         ]
         prompts = encode_batch([question.prompt for question in self._questions])
         options = encode_batch(

@@ -48,7 +48,9 @@ class Likelihood:
     ) -> None:
         self.languages = {language: groups[language] for language in held_out}
         self._documents = [
-            (language, document) for language, documents in held_out.items() for document in documents
+            (language, document)
+            for language, documents in held_out.items()
+            for document in documents
         ]
         self._tokens = encode_batch([document.text for _, document in self._documents])
 
@@ -67,9 +69,7 @@ class Likelihood:
         return likelihood_rows(scored, self.languages)
 
 
-def likelihood_rows(
-    scored: Mapping[str, Sequence[Scored]], groups: Mapping[str, str]
-) -> list[Row]:
+def likelihood_rows(scored: Mapping[str, Sequence[Scored]], groups: Mapping[str, str]) -> list[Row]:
     """Turn scored documents into two rows a language.
 
     ``bits_per_byte`` is Σ nats / ln 2 / Σ bytes over a language's documents, with a linearised

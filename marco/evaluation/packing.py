@@ -34,7 +34,7 @@ def windows(
         return []
     if targets <= row_length:
         return [Window(sequence, 0, targets, scored_from)]
-    found = []
+    found: list[Window] = []
     done = scored_from
     while done < targets:
         start = 0 if not found and done < row_length else done - overlap
@@ -47,7 +47,7 @@ def windows(
 def pack(pieces: Sequence[Window], row_length: int) -> list[list[Window]]:
     """Put windows into rows: longest first, each into the fullest row that still has space.
 
-    (Best fit needs O(n log n) with a sorted list of the space left, where first fit walks the rows.)
+    (Best fit needs O(n log n) with a sorted list of the space left; first fit walks all rows.)
     """
     rows: list[list[Window]] = []
     space: list[tuple[int, int]] = []  # (targets that still fit, row), sorted

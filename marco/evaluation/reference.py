@@ -27,7 +27,10 @@ HELD_OUT_BYTES = 1 << 18
 
 
 def xz_bits_per_byte(
-    train: str, held_out: str, priming_bytes: int = PRIMING_BYTES, held_out_bytes: int = HELD_OUT_BYTES
+    train: str,
+    held_out: str,
+    priming_bytes: int = PRIMING_BYTES,
+    held_out_bytes: int = HELD_OUT_BYTES,
 ) -> float | None:
     """Return the reference of one language, or None without held-out text."""
     target = held_out.encode("utf-8")[:held_out_bytes]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +38,10 @@ class Shard:
     size: int = 1
 
 
+#: One process that scores everything itself.
+ALONE = Shard()
+
+
 def score_documents(
     model: nn.Module,
     documents: Sequence[Sequence[int]],
@@ -45,7 +50,7 @@ def score_documents(
     *,
     row_length: int | None = None,
     overlap: int | None = None,
-    shard: Shard = Shard(),
+    shard: Shard = ALONE,
     progress: Progress | None = None,
 ) -> list[Nats]:
     """Score every token of every document, given ``end_of_text`` and the tokens before it.
@@ -87,7 +92,7 @@ def score_continuations(
     *,
     row_length: int | None = None,
     overlap: int | None = None,
-    shard: Shard = Shard(),
+    shard: Shard = ALONE,
     progress: Progress | None = None,
 ) -> list[Nats]:
     """Score the second part of every (prefix, continuation) pair of token ids, given the first.
@@ -130,7 +135,7 @@ def score_continuations(
                 if progress is not None:
                     progress(done, total)
         nats = _gather(nats, shard, device)
-    return [nats[start:end] for start, end in zip(offsets[:-1], offsets[1:], strict=True)]
+    return [nats[start:end] for start, end in pairwise(offsets.tolist())]
 
 
 def _batches(rows: list[list[Window]], size: int) -> list[list[list[Window]]]:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from torch import nn
 
+from marco.data.lexicon import names
 from marco.evaluation.lexicon import LexiconChoice, Speaker
 from marco.evaluation.likelihood import Likelihood
 from marco.evaluation.reference import xz_reference
 from marco.evaluation.rows import Row
-from marco.evaluation.scoring import Nats, Shard, score_continuations, score_documents
+from marco.evaluation.scoring import ALONE, Nats, Shard, score_continuations, score_documents
 from marco.evaluation.settings import SweepSettings
 from marco.evaluation.task import Task, missing
 from marco.languages import get
@@ -65,7 +66,7 @@ class EvaluationSweep:
         if settings.lexicon:
             self.tasks.append(
                 LexiconChoice(
-                    _lexicon(),
+                    names,
                     speakers,
                     tokenizer.encode_batch,
                     settings.items_per_language,
@@ -74,7 +75,7 @@ class EvaluationSweep:
             )
 
     def run(
-        self, model: nn.Module, *, shard: Shard = Shard(), progress: Progress | None = None
+        self, model: nn.Module, *, shard: Shard = ALONE, progress: Progress | None = None
     ) -> list[Row]:
         """Run every task on the model and return its rows, the same on every process.
 
@@ -153,7 +154,3 @@ def _named(progress: Progress | None, task: str) -> Callable[[int, int], None] |
 def _speaker(code: str) -> Speaker:
     language = get(code)
     return Speaker(language.code, language.name, language.group, language.cldr)
-
-
-def _lexicon() -> dict[str, dict[str, str]]:
-    raise NotImplementedError

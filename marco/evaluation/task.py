@@ -46,8 +46,6 @@ class Task(Protocol):
         ...
 
 
-def missing(
-    task: str, language: str, group: str, metrics: Sequence[str], reason: str
-) -> list[Row]:
+def missing(task: str, language: str, group: str, metrics: Sequence[str], reason: str) -> list[Row]:
     """Return the rows of a language without a measurement: absent is not zero."""
     return [Row(task, language, group, metric, None, 0, reason=reason) for metric in metrics]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from marco.errors import ConfigError, DataError
+from marco.languages import GROUPS
 from marco.mixing.rule import Rule, checked_sizes
 from marco.mixing.rules import Uniform
 from marco.mixing.sources import resolve, resource_group
@@ -106,8 +107,8 @@ class Groups(Rule):
         scale = self._scale(placement)
         notes = []
         empty = [name for name, members in placement.members.items() if not members]
-        if empty:
-            freed = math.fsum(self.groups[name].share for name in empty)
+        freed = math.fsum(self.groups[name].share for name in empty)
+        if freed > 0:
             absent = ", ".join(f"{name} ({self.groups[name].share:.1%})" for name in empty)
             now = ", ".join(
                 f"{name} {self.groups[name].share * scale:.1%}"
@@ -132,8 +133,6 @@ class Groups(Rule):
 
     def _placed(self, sources: Collection[str]) -> _Placement:
         """Put every source into its group; under ``absent=error``, refuse groups without data."""
-        from marco.languages import GROUPS  # reads its table on import
-
         listed: dict[str, str] = {}  # source -> group, by its own name
         resource: dict[str, str] = {}  # resource group -> group
         for name, group in self.groups.items():
@@ -168,7 +167,7 @@ class Groups(Rule):
             missing = [
                 f"group '{name}'" + (f" ({', '.join(without_data[name])})" if members[name] else "")
                 for name in self.groups
-                if without_data[name] or not members[name]
+                if self.groups[name].share > 0 and (without_data[name] or not members[name])
             ]
             if missing:
                 raise ConfigError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from marco import languages
 from marco.errors import ConfigError, nearest
 
 #: What Marco-LLM mixes beside monolingual text (2412.04003, table 1).
@@ -21,8 +22,6 @@ def resolve(name: str, present: Collection[str], where: str) -> str:
     Raises:
         ConfigError: the name means nothing, or more than one language; says what may be meant.
     """
-    from marco import languages  # reads its table when first asked; a mix of sizes alone needs none
-
     if name in present or name in OTHER_SOURCES:
         return name
     try:
@@ -38,8 +37,6 @@ def resolve(name: str, present: Collection[str], where: str) -> str:
 
 def resource_group(source: str) -> str | None:
     """Return the registry's group of a language, or None for a source that is no language."""
-    from marco import languages
-
     if source in OTHER_SOURCES:
         return None
     try:

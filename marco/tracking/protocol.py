@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 @runtime_checkable
 class TrackedModule(Protocol):
-    """Attributes of the LightningModule, the same on every process after a reduction over the world.
+    """Attributes of the LightningModule, reduced over the world: the same on every process.
 
     They describe the state after the last completed optimizer step and are read in
     ``on_train_batch_end`` when ``at_boundary`` is true.

@@ -20,9 +20,7 @@ class Worker:
     process alive when it is stuck.
     """
 
-    def __init__(
-        self, name: str, on_error: Callable[[Exception], None], limit: int = 4096
-    ) -> None:
+    def __init__(self, name: str, on_error: Callable[[Exception], None], limit: int = 4096) -> None:
         self._jobs: queue.Queue[Job | None] = queue.Queue(limit)
         self._on_error = on_error
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -68,7 +66,7 @@ class Worker:
             job, future = item
             try:
                 job()
-            except Exception as error:  # whatever the service's client raises: handed on, not judged
+            except Exception as error:  # whatever the client raises is handed on
                 if future is None:
                     self._on_error(error)
                 else:

@@ -19,6 +19,8 @@ from marco.data.batches import Cut, MicroBatch
 from marco.data.streams import TokenStream
 from marco.errors import TrainingError
 from marco.objectives.causal_lm import CausalLanguageModel
+from marco.training.checkpoint import load
+from marco.training.context import RunContext
 from marco.training.gradients import global_norm, gradients_of, scale_gradients
 from marco.training.optimizers import AdamW
 from marco.training.parallel import shard
@@ -48,9 +50,11 @@ class MarcoModule(pl.LightningModule):
         length: int,
         total_steps: int,
         flops_per_token: float,
+        context: RunContext,
     ) -> None:
         super().__init__()
         self.model = model
+        self.context = context
         self.languages = [stream.language for stream in streams]
         self.stream_sizes = [len(stream) for stream in streams]
         self.optimizer_settings = optimizer
@@ -101,6 +105,16 @@ class MarcoModule(pl.LightningModule):
         sizes = zip(self.languages, self.stream_sizes, strict=True)
         return {language: tokens[language] / size for language, size in sizes}
 
+    @property
+    def finished(self) -> bool:
+        """Whether the whole budget is spent."""
+        return self.step >= self.total_steps
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether somebody asked the run to stop."""
+        return self.context.interrupt.number != 0
+
     def configure_model(self) -> None:
         """Shard the model where the strategy asks for it (FSDP2)."""
         if self.device_mesh is not None:
@@ -109,6 +123,28 @@ class MarcoModule(pl.LightningModule):
     def configure_optimizers(self) -> Optimizer:
         """The optimizer; its learning rate is set before every step, from the config alone."""
         return self.optimizer_settings.build(self.model)
+
+    def progress(self) -> dict[str, Any]:
+        """What a checkpoint keeps besides tensors: plain JSON."""
+        served = dict(zip(self.languages, self.counters, strict=True))
+        return {"step": self.step, "counters": served, "choices": self.context.choices}
+
+    def restore_progress(self, progress: dict[str, Any]) -> None:
+        """Go on counting from a checkpoint's `progress`."""
+        self.step = progress["step"]
+        self.counters = [progress["counters"][language] for language in self.languages]
+
+    def on_fit_start(self) -> None:
+        """Read the checkpoint that is continued, now that shards and optimizer are in place."""
+        if self.context.resume_from is not None:
+            loaded = load(
+                self.context.resume_from,
+                model=self.model,
+                optimizer=self.trainer.optimizers[0],
+                tokenizer_fingerprint=self.context.tokenizer_fingerprint,
+            )
+            if not loaded.rng_restored:
+                pl.seed_everything(self.context.config["seed"] + self.step, verbose=False)
 
     def learning_rate(self, step: int) -> float:
         """Learning rate of optimizer step `step` (from 0): the schedule at the step's middle."""

@@ -35,9 +35,7 @@ def test_scores_do_not_depend_on_the_packing(
     tiny_model: nn.Module, max_tokens: int, row_length: int | None
 ) -> None:
     documents = texts(64, 1, 2, 0, 17, 40, 33, 5, 1, 60)
-    scores = score_documents(
-        tiny_model, documents, END_OF_TEXT, max_tokens, row_length=row_length
-    )
+    scores = score_documents(tiny_model, documents, END_OF_TEXT, max_tokens, row_length=row_length)
     for document, score in zip(documents, scores, strict=True):
         assert score.dtype == np.float32
         assert score.shape == (len(document),)
@@ -57,9 +55,9 @@ def test_a_long_document_is_scored_once_in_overlapping_windows(tiny_model: nn.Mo
     assert score.shape == (150,)
     np.testing.assert_allclose(score[:64], whole[:64], atol=1e-4)
     # the second window starts 16 tokens back and conditions on the token before them
-    tail = torch.tensor([document[47:47 + 64]])
+    tail = torch.tensor([document[47 : 47 + 64]])
     with torch.no_grad():
-        losses = tiny_model(tail, torch.arange(64)[None], torch.tensor([document[48:48 + 64]]))
+        losses = tiny_model(tail, torch.arange(64)[None], torch.tensor([document[48 : 48 + 64]]))
     np.testing.assert_allclose(score[64:112], losses[0, 16:].numpy(), atol=1e-4)
 
 

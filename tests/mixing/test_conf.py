@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,12 @@ def rule(option: str, *overrides: str) -> Rule:
     built = bind(config.mix, "mix")
     assert isinstance(built, Rule)
     return built
+
+
+def test_mixing_loads_no_heavy_library() -> None:
+    code = "import sys, marco.mixing; print(*{'torch', 'numpy', 'transformers'} & set(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == ""
 
 
 def test_the_options_are_the_documented_ones() -> None:

@@ -5,7 +5,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marco.errors import ConfigError, DataError
@@ -32,6 +32,7 @@ def test_share_times_the_rule_inside() -> None:
     assert marco().notes(SIZES) == []
 
 
+@settings(deadline=None)
 @given(
     sizes=st.fixed_dictionaries(
         dict.fromkeys([*MARCO_LANGUAGES, "parallel"], st.integers(1, 10**12))
@@ -168,6 +169,9 @@ def test_a_group_of_share_zero_trains_nothing() -> None:
     assert rule.shares({"kaz": 5, "eng": 5}, 3) == {"kaz": 0.0, "eng": 1.0}
     with pytest.raises(ConfigError, match="every group that has data has share 0"):
         Groups(rule.groups, absent="renormalise").check(["kaz"])
+    # Nobody misses the data of a group that gets nothing.
+    assert rule.shares({"eng": 5}, 3) == {"eng": 1.0}
+    assert rule.notes({"eng": 5}) == []
 
 
 @pytest.mark.parametrize(

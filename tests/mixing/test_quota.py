@@ -3,7 +3,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marco.errors import CheckpointError, ConfigError
@@ -25,6 +25,7 @@ def exact(shares: dict[str, float]) -> list[Fraction]:
     return [part / sum(parts) for part in parts]
 
 
+@settings(deadline=None)
 @given(shares=mixes(), length=st.integers(1, 300))
 def test_every_prefix_is_within_one_sequence_of_every_share(
     shares: dict[str, float], length: int
@@ -40,6 +41,7 @@ def test_every_prefix_is_within_one_sequence_of_every_share(
     assert order.step == length
 
 
+@settings(deadline=None)
 @given(shares=mixes(), done=st.integers(0, 400))
 def test_counters_alone_continue_the_order(shares: dict[str, float], done: int) -> None:
     order = QuotaOrder(shares)

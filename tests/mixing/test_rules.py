@@ -4,7 +4,7 @@ import math
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marco.errors import ConfigError, DataError
@@ -19,6 +19,7 @@ def fitting_budget(sizes: dict[str, int], cap: float) -> int:
     return max(1, math.floor(cap * sum(sizes.values()) * 3 / 4))
 
 
+@settings(deadline=None)
 @given(
     sizes=SIZES,
     rule=st.sampled_from([Uniform(), Natural(), Temperature(0.3), UniMax(1.0), UniMax(4.5)]),
@@ -38,6 +39,7 @@ def test_shares_add_up_to_one_and_do_not_depend_on_the_order(
     assert rule.shares({name: sizes[name] for name in shuffled}, budget) == shares
 
 
+@settings(deadline=None)
 @given(sizes=SIZES, cap=st.floats(0.01, 50), fraction=st.floats(0.01, 1.0))
 def test_unimax_keeps_every_cap_and_is_uniform_above_it(
     sizes: dict[str, int], cap: float, fraction: float
@@ -56,6 +58,7 @@ def test_unimax_keeps_every_cap_and_is_uniform_above_it(
     assert not free or min(free) == pytest.approx(max(tokens.values()), rel=1e-9)
 
 
+@settings(deadline=None)
 @given(sizes=SIZES)
 def test_temperature_meets_uniform_at_0_and_natural_at_1(sizes: dict[str, int]) -> None:
     for alpha, rule in ((0.0, Uniform()), (1.0, Natural())):

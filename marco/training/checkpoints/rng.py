@@ -22,7 +22,8 @@ def capture() -> dict[str, Any]:
     """Return the state of every generator of this process, as JSON-able values."""
     version, words, gauss = random.getstate()
     kind, keys, position, has_gauss, cached = np.random.get_state(legacy=True)
-    cuda = torch.cuda.is_available()
+    # A run on the CPU of a machine with a GPU must not open a CUDA context for this.
+    cuda = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     return {
         "python": [version, list(words), gauss],
         "numpy": [kind, np.asarray(keys).tolist(), position, has_gauss, cached],

@@ -1,0 +1,128 @@
+"""The training's own numbers, overall and language by language."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+
+from marco.errors import ConfigError
+from marco.tracking.protocol import TrackedModule
+
+
+class LanguageMetrics(Callback):  # type: ignore[misc]
+    """Logs the loss and, for every language, its loss, tokens and epochs.
+
+    Every ``every_n_steps`` optimizer steps: ``train/loss`` and ``train/loss/<language>`` (nats a
+    token, the mean over the tokens since the last time; a language that had none is absent),
+    ``train/gradient_norm`` (the mean of the steps), ``train/learning_rate`` (of the last step),
+    ``data/tokens/<language>`` and ``data/epochs/<language>`` (so far).
+
+    The sums of an unfinished interval are in the checkpoint, so a resumed run logs what an
+    uninterrupted one does. For that the checkpoint is written after this callback has seen the
+    step; Lightning calls subclasses of its ``Checkpoint`` last.
+
+    Args:
+        every_n_steps: optimizer steps between two values.
+    """
+
+    def __init__(self, every_n_steps: int = 10) -> None:
+        super().__init__()
+        if every_n_steps < 1:
+            raise ConfigError(
+                f"callbacks.language_metrics.every_n_steps={every_n_steps}: at least 1"
+            )
+        self.every_n_steps = every_n_steps
+        self._seen = 0  # tokens of the run at the last step
+        self._language_seen: dict[str, int] = {}
+        self._steps = 0
+        self._norms = 0.0
+        self._loss = 0.0  # Σ loss × tokens
+        self._tokens = 0
+        self._language_loss: dict[str, float] = {}
+        self._language_tokens: dict[str, int] = {}
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Add an optimizer step to the sums; log when it is due."""
+        module: TrackedModule = pl_module
+        if not module.at_boundary:
+            return
+        self._add(module)
+        if module.step % self.every_n_steps == 0:
+            self._log(trainer, module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Log the last, shorter interval once the budget is spent."""
+        module: TrackedModule = pl_module
+        # an interrupted run continues its interval after the resume instead
+        if self._steps and module.tokens_seen >= module.total_tokens:
+            self._log(trainer, module)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sums of the unfinished interval."""
+        return {
+            "seen": self._seen,
+            "language_seen": dict(self._language_seen),
+            "steps": self._steps,
+            "norms": self._norms,
+            "loss": self._loss,
+            "tokens": self._tokens,
+            "language_loss": dict(self._language_loss),
+            "language_tokens": dict(self._language_tokens),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue an interval."""
+        self._seen = int(state_dict["seen"])
+        self._language_seen = dict(state_dict["language_seen"])
+        self._steps = int(state_dict["steps"])
+        self._norms = float(state_dict["norms"])
+        self._loss = float(state_dict["loss"])
+        self._tokens = int(state_dict["tokens"])
+        self._language_loss = dict(state_dict["language_loss"])
+        self._language_tokens = dict(state_dict["language_tokens"])
+
+    def _add(self, module: TrackedModule) -> None:
+        # a step without target tokens (a batch that was skipped) has no loss to weigh
+        tokens = module.tokens_seen - self._seen
+        self._steps += 1
+        self._norms += module.last_metrics["train/gradient_norm"]
+        self._loss += module.last_metrics["train/loss"] * tokens if tokens else 0.0
+        self._tokens += tokens
+        self._seen = module.tokens_seen
+        for language, loss in module.language_losses.items():
+            count = module.language_tokens[language] - self._language_seen.get(language, 0)
+            if count:
+                self._language_loss[language] = (
+                    self._language_loss.get(language, 0.0) + loss * count
+                )
+                self._language_tokens[language] = self._language_tokens.get(language, 0) + count
+        self._language_seen = dict(module.language_tokens)
+
+    def _log(self, trainer: Trainer, module: TrackedModule) -> None:
+        metrics: dict[str, float] = {
+            "tokens": module.tokens_seen,
+            "train/learning_rate": module.last_metrics["train/learning_rate"],
+            "train/gradient_norm": self._norms / self._steps,
+        }
+        if self._tokens:
+            metrics["train/loss"] = self._loss / self._tokens
+        for language, total in sorted(self._language_loss.items()):
+            metrics[f"train/loss/{language}"] = total / self._language_tokens[language]
+        for language, tokens in sorted(module.language_tokens.items()):
+            metrics[f"data/tokens/{language}"] = tokens
+        for language, epochs in sorted(module.language_epochs.items()):
+            metrics[f"data/epochs/{language}"] = epochs
+        for logger in trainer.loggers:
+            logger.log_metrics(metrics, step=module.step)
+        self._steps = self._tokens = 0
+        self._norms = self._loss = 0.0
+        self._language_loss = {}
+        self._language_tokens = {}

@@ -1,0 +1,173 @@
+"""The progress bar: loss, tokens per second and time left, on the tokens of the budget."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import ProgressBar
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
+
+from marco.tracking.clock import TrainingClock
+from marco.tracking.console import console
+from marco.tracking.protocol import TrackedModule
+
+WINDOW = 20  # optimizer steps that the shown speed is a mean of
+
+
+def short_count(count: float) -> str:
+    """Return 950, 12.3k, 4.56M, 1.20B."""
+    for size, letter, digits in ((1e9, "B", 2), (1e6, "M", 2), (1e3, "k", 1)):
+        if count >= size:
+            return f"{count / size:.{digits}f}{letter}"
+    return f"{count:.0f}"
+
+
+def short_time(seconds: float) -> str:
+    """Return 0:42, 12:05, 3:07:09."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class TokenProgress(ProgressBar):  # type: ignore[misc]
+    """One bar for the whole training; a line every ten percent where stdout is not a terminal.
+
+    Other output belongs on ``marco.tracking.console.console()``, which keeps it above the bar;
+    plain ``print`` is redirected there while the bar is shown. The speed and the time left are of
+    training alone: pauses (``marco.tracking.pauses``) are named in the bar and not counted. Colours
+    follow ``NO_COLOR``.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._enabled = True
+        self._clock = TrainingClock()
+        self._points: deque[tuple[float, int]] = deque(maxlen=WINDOW + 1)  # seconds, tokens
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+        self._next_percent = 0
+
+    def disable(self) -> None:
+        """Show nothing from now on (Lightning calls it on ranks other than 0)."""
+        self._enabled = False
+        self._close()
+
+    def enable(self) -> None:
+        """Show the training that starts next."""
+        self._enabled = True
+
+    def print(self, *args: Any, **kwargs: Any) -> None:
+        """Print above the bar."""
+        console().print(*args, **kwargs)
+
+    def pause_training(self, reason: str) -> None:
+        """Say what the training waits for."""
+        self._clock.stop()
+        if self._bar is not None:
+            self._bar.update(self._task, description=reason, refresh=True)
+
+    def resume_training(self) -> None:
+        """Training goes on."""
+        if self._points:
+            self._clock.start()
+        if self._bar is not None:
+            self._bar.update(self._task, description="training", refresh=True)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show where the training starts: at 0, or where it was resumed."""
+        module: TrackedModule = pl_module
+        self._points.clear()
+        self._points.append((self._clock.seconds, module.tokens_seen))
+        self._clock.start()
+        if not self._enabled:
+            return
+        screen = console()
+        if screen.is_terminal and not screen.is_dumb_terminal:
+            self._bar = Progress(
+                SpinnerColumn(finished_text=" "),
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=None),
+                TextColumn("{task.percentage:3.0f} %  {task.fields[status]}"),
+                console=screen,
+                expand=True,
+                refresh_per_second=4,
+            )
+            self._task = self._bar.add_task(
+                "training",
+                total=module.total_tokens,
+                completed=module.tokens_seen,
+                status=self._status(module),
+            )
+            self._bar.start()
+        else:
+            self._next_percent = 10 * (self._percent(module) // 10 + 1)
+            verb = "resumed at" if module.step else "training from"
+            screen.print(f"{verb} {self._line(module)}", soft_wrap=True)
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Move the bar after an optimizer step."""
+        module: TrackedModule = pl_module
+        if not module.at_boundary:
+            return
+        self._points.append((self._clock.seconds, module.tokens_seen))
+        if self._bar is not None:
+            self._bar.update(self._task, completed=module.tokens_seen, status=self._status(module))
+        elif self._enabled and self._percent(module) >= self._next_percent:
+            self._next_percent = 10 * (self._percent(module) // 10 + 1)
+            console().print(self._line(module), soft_wrap=True)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Hold the clock; the bar stays for the final evaluation, until ``teardown``."""
+        self._clock.stop()
+
+    def on_exception(
+        self, trainer: Trainer, pl_module: LightningModule, exception: BaseException
+    ) -> None:
+        """Leave the bar, so that the message is not overwritten by it."""
+        self._close()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Leave the bar as it is and go below it."""
+        self._close()
+
+    def _close(self) -> None:
+        self._clock.stop()
+        self._points.clear()
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _speed(self) -> float | None:
+        """Tokens per second over the last steps; None before there is a step to measure."""
+        if len(self._points) < 2:
+            return None
+        (start, first), (end, last) = self._points[0], self._points[-1]
+        return (last - first) / (end - start) if end > start else None
+
+    def _status(self, module: TrackedModule) -> str:
+        parts = [
+            f"{short_count(module.tokens_seen)}/{short_count(module.total_tokens)} tokens",
+            f"step {module.step:,}",
+        ]
+        if "train/loss" in module.last_metrics:
+            parts.append(f"loss {module.last_metrics['train/loss']:.3f}")
+        speed = self._speed()
+        if speed:
+            left = max(module.total_tokens - module.tokens_seen, 0) / speed
+            parts += [f"{short_count(speed)} tokens/s", f"{short_time(left)} left"]
+        return " · ".join(parts)
+
+    def _percent(self, module: TrackedModule) -> int:
+        return int(100 * module.tokens_seen / module.total_tokens) if module.total_tokens else 100
+
+    def _line(self, module: TrackedModule) -> str:
+        return f"{self._percent(module):3d} % · {self._status(module)}"

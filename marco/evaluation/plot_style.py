@@ -1,0 +1,78 @@
+"""What all plots share: the figure, the order and names of languages, writing the file.
+
+Colours are told apart with any colour vision (Okabe and Ito's set, and cividis), lines are labelled
+where they end instead of in a legend, and names are Latin, so that any font has them.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from marco.languages import GROUPS, get
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: What resource groups are called in plots and tables.
+GROUP_TITLES = {
+    "english": "English",
+    "chinese": "Chinese",
+    "high": "High-resource",
+    "low": "Low-resource",
+}
+
+
+def group_title(language: str) -> str:
+    """Return the title of a language's resource group."""
+    group = get(language).group
+    return GROUP_TITLES.get(group, group)
+
+
+def ordered(languages: Iterable[str]) -> list[str]:
+    """Sort languages by resource group, then by name."""
+    rank = {group: index for index, group in enumerate(GROUPS)}
+    return sorted(
+        languages, key=lambda code: (rank.get(get(code).group, len(rank)), get(code).name)
+    )
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Return round numbers within [low, high] that are about evenly spaced on a log scale."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for steps in (
+        (1,),
+        (1, 3),
+        (1, 2, 5),
+        (1, 1.5, 2, 3, 4, 6, 8),
+        tuple(i / 10 for i in range(10, 100)),
+    ):
+        ticks = [step * 10.0**decade for decade in decades for step in steps]
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        if len(ticks) >= 4:
+            return ticks
+    return [low, high]
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of so many inches.
+
+    Without pyplot: nothing global, no display needed, no figure left open.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=130, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG, beside and renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(path.name + ".tmp")
+    figure.savefig(beside, format="png")
+    os.replace(beside, path)

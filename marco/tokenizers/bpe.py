@@ -1,0 +1,76 @@
+"""Qwen2's tokenizer pipeline, shared by its own vocabulary and those trained here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from marco.tokenizers.tokenizer import CONFIG_FILE, END_OF_TEXT
+
+if TYPE_CHECKING:
+    import tokenizers
+
+#: How text is cut before merging (Qwen2's published tokenizer.json): contractions, words with the
+#: sign before them, single digits, runs of signs, line ends, spaces.
+SPLIT_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+def byte_level_bpe(
+    vocabulary: Mapping[str, int] | None = None,
+    merges: Sequence[tuple[str, str]] | None = None,
+) -> tokenizers.Tokenizer:
+    """Return a byte-level BPE: NFC, Qwen2's split, bytes. Without arguments, one to be trained."""
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+    if vocabulary is None or merges is None:
+        backend = Tokenizer(models.BPE())
+    else:
+        backend = Tokenizer(models.BPE(vocab=dict(vocabulary), merges=list(merges)))
+    backend.normalizer = normalizers.NFC()
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(SPLIT_PATTERN), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    backend.decoder = decoders.ByteLevel()
+    return backend
+
+
+def add_special_tokens(backend: tokenizers.Tokenizer, tokens: Sequence[str]) -> None:
+    """Append special tokens after the vocabulary, in order."""
+    from tokenizers import AddedToken
+
+    backend.add_special_tokens([AddedToken(token, special=True) for token in tokens])
+
+
+def transformers_files(backend: tokenizers.Tokenizer) -> dict[str, str]:
+    """Return the tokenizer_config.json that makes AutoTokenizer load a ``Qwen2Tokenizer``."""
+    special = {
+        str(number): {
+            "content": token.content,
+            "lstrip": False,
+            "normalized": False,
+            "rstrip": False,
+            "single_word": False,
+            "special": True,
+        }
+        for number, token in sorted(backend.get_added_tokens_decoder().items())
+    }
+    config = {
+        "add_prefix_space": False,
+        "added_tokens_decoder": special,
+        "bos_token": None,
+        "clean_up_tokenization_spaces": False,
+        "eos_token": END_OF_TEXT,
+        "errors": "replace",
+        "pad_token": END_OF_TEXT,
+        "split_special_tokens": False,
+        "tokenizer_class": "Qwen2Tokenizer",
+        "unk_token": None,
+    }
+    return {CONFIG_FILE: json.dumps(config, indent=2, ensure_ascii=False) + "\n"}

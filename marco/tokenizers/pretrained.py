@@ -1,0 +1,108 @@
+"""A tokenizer that already exists, in a folder or on the hub: `tokenizer=pretrained`."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from marco.data.documents import Corpus
+from marco.errors import ConfigError, DataError, nearest
+from marco.tokenizers.tokenizer import CONFIG_FILE, TOKENIZER_FILE, Tokenizer
+
+# What transformers can turn into a fast tokenizer where there is no tokenizer.json.
+_CONVERTIBLE = (("vocab.json", "merges.txt"), ("tokenizer.model",))
+
+
+@dataclass(frozen=True)
+class PretrainedTokenizer:
+    """Settings of an existing tokenizer.
+
+    Attributes:
+        path: a folder with tokenizer.json (as ``save_pretrained`` writes it), or a hub name such as
+            Qwen/Qwen2.5-0.5B. No code from there is ever executed.
+    """
+
+    path: str | None
+
+    def check(self) -> None:
+        """Raise ConfigError where no tokenizer is at ``path``; asks the hub for a hub name."""
+        if self.path is None:
+            raise ConfigError(
+                "tokenizer.path is not set: name a folder with tokenizer.json, or a hub name."
+            )
+        if self._is_folder():
+            self._check_folder(Path(self.path).expanduser())
+        else:
+            self._check_hub(self.path)
+
+    def load(self, corpus: Corpus) -> Tokenizer:
+        """Load it; what is not a tokenizer.json yet is converted by transformers.
+
+        Raises:
+            ConfigError: as ``check`` does.
+            DataError: the files cannot be read, or are of no tokenizer with a fast version.
+        """
+        self.check()
+        assert self.path is not None
+        folder = Path(self.path).expanduser()
+        if self._is_folder() and (folder / TOKENIZER_FILE).is_file():
+            return Tokenizer.from_folder(folder)
+        return _convert(str(folder) if self._is_folder() else self.path)
+
+    def _is_folder(self) -> bool:
+        """Whether ``path`` means this machine: it exists, or cannot be <owner>/<name>."""
+        assert self.path is not None
+        folder = Path(self.path).expanduser()
+        names = self.path.split("/")
+        return (
+            folder.exists()
+            or names[0] in ("", ".", "..", "~")
+            or len(names) > 2
+            or (len(names) == 2 and folder.parent.is_dir())
+        )
+
+    def _check_folder(self, folder: Path) -> None:
+        if not folder.is_dir():
+            reason = "is a file, not a folder" if folder.exists() else "does not exist"
+            siblings = folder.parent.iterdir() if folder.parent.is_dir() else ()
+            hint = nearest(folder.name, [entry.name for entry in siblings if entry.is_dir()])
+            raise ConfigError(
+                f"tokenizer.path={self.path}: the folder {reason}.{hint} "
+                f"It must hold {TOKENIZER_FILE}."
+            )
+        ready = (folder / TOKENIZER_FILE).is_file()
+        if not ready and not any(all((folder / n).is_file() for n in s) for s in _CONVERTIBLE):
+            raise ConfigError(
+                f"tokenizer.path={self.path}: no tokenizer in that folder: {TOKENIZER_FILE} is "
+                "missing."
+            )
+
+    @staticmethod
+    def _check_hub(name: str) -> None:
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import EntryNotFoundError, HFValidationError
+
+        try:
+            hf_hub_download(name, CONFIG_FILE)
+        except (OSError, EntryNotFoundError, HFValidationError) as error:
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise ConfigError(
+                f"tokenizer.path={name}: neither a folder here (with {TOKENIZER_FILE}) nor a "
+                f"tokenizer that the hub gave: {reason[0]}"
+            ) from None
+
+
+def _convert(source: str) -> Tokenizer:
+    """Let transformers load ``source``, and read what it saves."""
+    from transformers import AutoTokenizer
+
+    try:
+        loaded = AutoTokenizer.from_pretrained(source, use_fast=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise DataError(f"tokenizer.path={source} cannot be loaded: {error}") from None
+    with tempfile.TemporaryDirectory() as folder:
+        loaded.save_pretrained(folder)
+        if not (Path(folder) / TOKENIZER_FILE).is_file():
+            raise DataError(f"tokenizer.path={source}: there is no fast version of this tokenizer.")
+        return Tokenizer.from_folder(Path(folder), name=Path(source).name)

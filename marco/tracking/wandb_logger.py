@@ -1,0 +1,276 @@
+"""W&B as a Lightning logger that never stops, slows down or hangs a run."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, SupportsFloat
+
+from pytorch_lightning.loggers.logger import Logger
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+from marco.tracking import wandb_service
+from marco.tracking.environment import git_commit, package_versions
+from marco.tracking.wandb_mode import Mode, resolve_mode
+from marco.tracking.wandb_settings import Wandb
+from marco.tracking.worker import Worker
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+
+# wandb adds up to 10 s to its own init timeout and waits up to 30 s for its service to start.
+START_GRACE = 40.0
+FINISH_GRACE = 5.0
+EXIT_CODES = {"success": 0, "failed": 1, "interrupted": 255}  # 255: W&B's code for Ctrl-C
+
+
+class WandbLogger(Logger):  # type: ignore[misc]
+    """One W&B run. On ranks other than 0, and when W&B cannot be had, it does nothing.
+
+    Start: the configured mode, else offline, else nothing, with one warning that says why. All
+    calls into wandb are made by a worker thread, so that a W&B that hangs costs ``init_timeout``
+    or ``finish_timeout`` seconds once and nothing in between. Whatever a call raises becomes
+    one warning a kind. The breadth is meant: wandb raises errors of its own, of the network, of
+    pydantic, protobuf and its service process, and none of them is worth a training run.
+
+    The optimizer step is W&B's step, so that steps a resumed run repeats are not shown twice;
+    ``tokens``, part of every call, is the x axis of all charts.
+
+    Args:
+        settings: what ``conf/logger/wandb.yaml`` configures.
+        folder: the run folder; W&B's files go to ``<folder>/wandb``.
+        config: the resolved configuration, already without secrets.
+        run_id: the id of the run that is continued, from the checkpoint; None starts a new run.
+    """
+
+    def __init__(
+        self,
+        settings: Wandb,
+        folder: Path,
+        *,
+        config: Mapping[str, Any],
+        run_id: str | None = None,
+    ) -> None:
+        super().__init__()
+        self._settings = settings
+        self._folder = Path(folder).resolve()
+        self._config = config
+        self._resume = run_id is not None
+        self._run_id = run_id or secrets.token_hex(4)
+        self._run: Any = None
+        self._mode: Mode = "disabled"
+        self._why = "not started"
+        self._from_scratch = False
+        self._worker: Worker | None = None
+        self._started = False
+        self._warned: set[str] = set()
+
+    @property
+    def name(self) -> str:
+        """The project."""
+        return self._settings.project
+
+    @property
+    def version(self) -> str:
+        """W&B's id of the run."""
+        return self.run_id
+
+    @property
+    def save_dir(self) -> str:
+        """The run folder."""
+        return str(self._folder)
+
+    @property
+    def run_id(self) -> str:
+        """The id to keep in the checkpoint; it is known, and stays the same, without W&B too."""
+        self.start()
+        return self._run_id
+
+    @property
+    def mode(self) -> Mode:
+        """How the run is really logged; ``disabled`` when W&B could not be started at all."""
+        self.start()
+        return self._mode
+
+    @property
+    def experiment(self) -> Any:
+        """The ``wandb.Run``, or None. Calls to it are not guarded."""
+        self.start()
+        return self._run
+
+    def describe(self) -> str:
+        """Return a line for the user: where the run can be seen."""
+        self.start()
+        if self._run is None:
+            return f"W&B: off ({self._why})"
+        if self._mode == "online":
+            return f"W&B: {self._run.url}"
+        return f"W&B: offline ({self._why}); `wandb leet {self._folder / 'wandb'}` opens it"
+
+    def start(self) -> None:
+        """Start the W&B run; later calls do nothing. Never raises."""
+        if self._started:
+            return
+        self._started = True
+        if rank_zero_only.rank != 0:
+            self._why = "not rank 0"
+            return
+        wanted, self._why = resolve_mode(self._settings.mode)
+        if wanted == "disabled":
+            return
+        config = {
+            **self._config,
+            "git_commit": git_commit(),
+            "package_versions": package_versions(),
+        }
+        reasons: list[str] = []
+        attempts: list[tuple[Mode, bool]] = [(wanted, False), ("offline", True)]
+        for mode, from_scratch in attempts:
+            try:
+                self._open(mode, from_scratch, config)
+            except Exception as error:  # see the class: nothing wandb raises may stop a run
+                reasons.append(_describe(error))
+                if isinstance(error, ImportError):
+                    break
+            else:
+                break
+        if reasons:
+            self._why = reasons[0]
+            log.warning(
+                "W&B could not start as configured (%s). The run goes on %s",
+                "; then ".join(dict.fromkeys(reasons)),
+                "with W&B offline" if self._run is not None else "without W&B",
+            )
+
+    def _open(self, mode: Mode, from_scratch: bool, config: Mapping[str, Any]) -> None:
+        worker = Worker("wandb", self._failed)
+        try:
+            run = worker.call(
+                lambda: wandb_service.open_run(
+                    self._settings,
+                    self._folder,
+                    mode=mode,
+                    run_id=self._run_id,
+                    resume=self._resume,
+                    config=config,
+                    from_scratch=from_scratch,
+                ),
+                timeout=self._settings.init_timeout + START_GRACE,
+            )
+        except BaseException as error:  # a Ctrl-C while waiting, too
+            worker.stop()
+            if isinstance(error, TimeoutError):
+                _abandon_service()
+            raise
+        self._run, self._worker = run, worker
+        self._mode, self._from_scratch = mode, from_scratch
+        self._run_id = run.id  # a W&B sweep agent gives its own
+
+    def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+        """Do nothing: the resolved configuration is given at the start."""
+
+    def log_metrics(self, metrics: Mapping[str, SupportsFloat], step: int | None = None) -> None:
+        """Log scalars of optimizer step ``step``; ``tokens`` should be one of them."""
+        values = {
+            key: value if isinstance(value, int) else float(value) for key, value in metrics.items()
+        }
+        self._submit(lambda run: run.log(values, step=step))
+
+    def log_table(self, key: str, frame: pd.DataFrame, *, step: int, tokens: int) -> None:
+        """Log ``frame`` as a W&B table."""
+        copy = frame.copy()
+
+        def send(run: Any) -> None:
+            import wandb
+
+            run.log({key: wandb.Table(dataframe=copy), "tokens": tokens}, step=step)
+
+        self._submit(send)
+
+    def log_image(self, key: str, path: Path, *, step: int, tokens: int) -> None:
+        """Log an image file. It is read at once: the file may change afterwards."""
+        self.start()
+        if self._run is None:
+            return
+        from PIL import Image
+
+        try:
+            with Image.open(path) as file:
+                image = file.copy()
+        except OSError as error:
+            self._failed(error)
+            return
+
+        def send(run: Any) -> None:
+            import wandb
+
+            run.log({key: wandb.Image(image), "tokens": tokens}, step=step)
+
+        self._submit(send)
+
+    def log_summary(self, values: Mapping[str, Any]) -> None:
+        """Set values of the run's summary (nested mappings of numbers and strings)."""
+        copy = dict(values)
+        self._submit(lambda run: run.summary.update(copy))
+
+    def finalize(self, status: str) -> None:
+        """Do nothing: Lightning calls it after ``fit``, the final evaluation is still to come."""
+
+    def finish(self, status: Literal["success", "failed", "interrupted"]) -> None:
+        """Close the run; call it in ``finally``. Waits at most ``finish_timeout``; never raises.
+
+        A second call, or one without a run, does nothing. A new logger in the same process gets
+        a new run.
+        """
+        run, worker, self._started = self._run, self._worker, True
+        self._run = self._worker = None
+        if run is None or worker is None:
+            return
+        exit_code, from_scratch = EXIT_CODES[status], self._from_scratch
+        try:
+            worker.call(
+                lambda: wandb_service.close_run(
+                    run, exit_code=exit_code, from_scratch=from_scratch
+                ),
+                timeout=self._settings.finish_timeout + FINISH_GRACE,
+            )
+        except Exception as error:  # see the class
+            if isinstance(error, TimeoutError):
+                _abandon_service()
+            self._failed(error)
+        finally:
+            worker.stop()
+
+    def _submit(self, job: Callable[[Any], object]) -> None:
+        self.start()
+        run, worker = self._run, self._worker
+        if run is None or worker is None:
+            return
+        if not worker.submit(lambda: job(run)):
+            self._failed(TimeoutError("it stopped answering; its latest values are dropped"))
+
+    def _failed(self, error: Exception) -> None:
+        kind = type(error).__name__
+        if kind not in self._warned:
+            self._warned.add(kind)
+            log.warning("W&B: %s. The run goes on; its own files are complete", _describe(error))
+
+
+def _abandon_service() -> None:
+    """End a W&B service that hangs, and what this process keeps of it."""
+    wandb_service.kill_service()
+    worker = Worker("wandb-teardown", lambda error: None)
+    # what is being torn down is broken already: only that nothing of it is left for exit matters
+    with contextlib.suppress(Exception):
+        worker.call(wandb_service.forget_service, timeout=FINISH_GRACE)
+    worker.stop()
+
+
+def _describe(error: Exception) -> str:
+    text = str(error).split("Consider increasing")[0].split("For further information")[0]
+    return f"{type(error).__name__}: {' '.join(text.split())}".removesuffix(": ")

@@ -1,0 +1,145 @@
+"""From checked settings to a module and its data: what `train.py` does before it fits."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils.data import DataLoader
+from transformers import PreTrainedModel
+
+from marco.config import RunSettings
+from marco.data.batches import Cut, MicroBatch, MixedBatches
+from marco.data.streams import TokenStream, tokenise_corpus
+from marco.models.build import parameter_count
+from marco.tracking.flops import training_flops_per_token
+from marco.training.context import RunContext
+from marco.training.module import MarcoModule
+
+if TYPE_CHECKING:
+    from marco.data.documents import Corpus
+    from marco.tokenizers import Tokenizer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Text:
+    """Everything that comes from the text alone.
+
+    Attributes:
+        shares: each language's share of the training tokens.
+    """
+
+    corpus: Corpus
+    tokenizer: Tokenizer
+    streams: list[TokenStream]
+    shares: dict[str, float]
+
+
+def read_text(run: RunSettings) -> Text:
+    """Load, tokenise and weigh the text.
+
+    Raises:
+        DataError: text that cannot be used. ConfigError: a mix that does not fit it.
+    """
+    corpus = run.data.load()
+    for note in corpus.notes:
+        log.info("Data: %s", note)
+    tokenizer = run.tokenizer.load(corpus)
+    streams = tokenise_corpus(corpus, tokenizer)
+    sizes = {stream.language: len(stream) for stream in streams}
+    log.info(
+        "Text: %d languages, %d training tokens in %d documents; tokenizer %s, %d entries.",
+        len(streams),
+        sum(sizes.values()),
+        sum(stream.documents for stream in streams),
+        tokenizer.name,
+        len(tokenizer),
+    )
+    for note in run.mix.notes(sizes):
+        log.info("Mix: %s", note)
+    return Text(corpus, tokenizer, streams, run.mix.shares(sizes, run.tokens))
+
+
+def total_steps(run: RunSettings) -> int:
+    """Optimizer steps of the budget: the whole global batches in it."""
+    return run.tokens // run.batch.tokens
+
+
+def build_module(run: RunSettings, text: Text, context: RunContext) -> MarcoModule:
+    """Build model, root module and LightningModule; the optimizer comes with the trainer."""
+    network = run.model.build(len(text.tokenizer), run.seed)
+    if run.trainer.precision == "bf16-master":
+        network.to(torch.bfloat16)
+    if run.trainer.gradient_checkpointing:
+        network.gradient_checkpointing_enable({"use_reentrant": False})
+    log.info(
+        "Model: %s, %s parameters.", network.config.model_type, f"{parameter_count(network):,}"
+    )
+    return MarcoModule(
+        run.objective.wrap(network, len(text.tokenizer)),
+        streams=text.streams,
+        optimizer=run.optimizer,
+        schedule=run.schedule,
+        cut=cut_of(run),
+        length=run.batch.sequence_length,
+        total_steps=total_steps(run),
+        flops_per_token=flops_per_token(network, run.batch.sequence_length),
+        context=context,
+    )
+
+
+def cut_of(run: RunSettings) -> Cut:
+    """How this process takes part in every global batch; all devices are data-parallel."""
+    return Cut(
+        sequences=run.batch.sequences,
+        micro_sequences=run.batch.micro_sequences,
+        rank=int(os.environ.get("RANK", "0")),
+        world_size=run.trainer.devices,
+    )
+
+
+def build_loader(run: RunSettings, text: Text, module: MarcoModule) -> DataLoader[Any]:
+    """Return the micro-batches from the module's data position to the end of the budget."""
+    batches = MixedBatches(
+        text.streams,
+        text.shares,
+        length=run.batch.sequence_length,
+        cut=module.cut,
+        seed=run.seed,
+        steps=module.total_steps - module.step,
+        counters=dict(zip(module.languages, module.counters, strict=True)),
+    )
+    return DataLoader[MicroBatch](
+        batches,  # type: ignore[arg-type]
+        batch_size=None,
+        num_workers=run.trainer.num_workers,
+        persistent_workers=False,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator().manual_seed(run.seed),  # leaves the global one alone
+        multiprocessing_context="spawn" if run.trainer.num_workers else None,
+    )
+
+
+def flops_per_token(network: PreTrainedModel, length: int) -> float:
+    """Model FLOPs of one trained token (PaLM's convention)."""
+    config = network.config
+    embedding = 0 if config.tie_word_embeddings else network.get_input_embeddings().weight.numel()
+    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return training_flops_per_token(
+        matmul_parameters=parameter_count(network) - embedding,
+        layers=config.num_hidden_layers,
+        attention_width=config.num_attention_heads * head,
+        sequence_length=length,
+    )
+
+
+def choose(run: RunSettings, before: dict[str, Any]) -> dict[str, Any]:
+    """What is decided when a run begins, or was decided before: threads and kernel backend."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    threads = run.trainer.threads or max(1, (cores or 1) // run.trainer.devices)
+    return {"threads": threads, "kernels": run.kernels.backend, **before}

@@ -1,0 +1,42 @@
+"""Whether the groups of a config fit each other: asked before anything starts, without torch."""
+
+from __future__ import annotations
+
+from marco.config import RunSettings
+from marco.errors import ConfigError
+
+
+def check_run(run: RunSettings) -> None:
+    """Raise ConfigError for a combination that cannot run, naming the keys.
+
+    Each settings object has checked itself already; here are the questions that need two of them,
+    or a look at the disk.
+    """
+    run.trainer.check()
+    run.model.check()
+    run.tokenizer.check()
+    run.data.check()
+    languages = run.data.language_codes()
+    run.mix.check(languages)
+    if run.evaluation is not None:
+        run.evaluation.check(languages)
+    _check_batch(run)
+    _check_window(run)
+
+
+def _check_batch(run: RunSettings) -> None:
+    at_once = run.batch.micro_sequences * run.trainer.devices
+    if run.batch.sequences % at_once:
+        raise ConfigError(
+            f"batch.sequences={run.batch.sequences} must be a multiple of batch.micro_sequences="
+            f"{run.batch.micro_sequences} × trainer.devices={run.trainer.devices}."
+        )
+
+
+def _check_window(run: RunSettings) -> None:
+    longest = getattr(run.model, "max_position_embeddings", None)
+    if longest is not None and run.batch.sequence_length > longest:
+        raise ConfigError(
+            f"batch.sequence_length={run.batch.sequence_length} is longer than "
+            f"model.max_position_embeddings={longest}."
+        )

@@ -1,0 +1,40 @@
+"""What the callbacks of a run share besides the module and the trainer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from marco.training.interrupts import Interrupt
+
+if TYPE_CHECKING:
+    from marco.evaluation.sweep import EvaluationSweep
+
+
+@dataclass
+class RunContext:
+    """One run's surroundings; the module carries it as `context`.
+
+    Attributes:
+        folder: the run folder.
+        config: the resolved config, without secrets.
+        tokenizer_fingerprint: hash of the vocabulary, kept in every checkpoint.
+        sweep: the evaluations, prepared; None when they are switched off.
+        resume_from: the checkpoint this run continues, or None.
+        choices: what was decided when the run began (threads, backend), reused on resume.
+        interrupt: whether somebody asked the run to stop.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    tokenizer_fingerprint: str
+    sweep: EvaluationSweep | None = None
+    resume_from: Path | None = None
+    choices: dict[str, Any] = field(default_factory=dict)
+    interrupt: Interrupt = field(default_factory=Interrupt)
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the run's checkpoints."""
+        return self.folder / "checkpoints"
