@@ -1,5 +1,84 @@
-"""The main job."""
+"""The main job: compose → check → build → fit → final evaluation → summary.
+
+    python train.py [group=option] [key=value] …        python train.py --help
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from marco.config import (
+    CHANGEABLE,
+    bind_all,
+    check_command_line,
+    conf_dir,
+    load_config,
+    load_resumed,
+    save_config,
+)
+from marco.errors import MarcoError
+from marco.training.checks import check_run
+
+
+@hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")
+def job(cfg: DictConfig) -> float | None:
+    """One run, in its folder; returns the macro bits per byte at its end, for sweepers."""
+    from marco.training.folder import open_folder
+    from marco.training.launch import launch
+
+    hydra_config = HydraConfig.get()
+    folder = Path(hydra_config.runtime.output_dir).absolute()
+    overrides = list(hydra_config.overrides.task)
+    try:
+        if cfg.resume is not None:
+            cfg = load_resumed(overrides).cfg
+        save_config(cfg, overrides, folder, changeable=CHANGEABLE)
+        open_folder(folder, Path(cfg.paths.runs))
+        devices = int(cfg.trainer.devices)
+        code = work(folder) if devices == 1 else launch(work, folder, devices)
+    except MarcoError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = 1
+    if code and not (code == 1 and hydra_config.mode == RunMode.MULTIRUN):
+        raise SystemExit(code)  # a failed run does not end a sweep; an interrupted one does
+    return _result(folder)
+
+
+def work(folder: Path) -> int:
+    """What every process of a run does; returns its exit code."""
+    from marco.training.fit import fit
+
+    run = bind_all(load_config(folder))
+    try:
+        return fit(run, folder)
+    except MarcoError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _result(folder: Path) -> float | None:
+    path = folder / "summary.json"
+    if not path.is_file():
+        return None
+    value: float | None = json.loads(path.read_text())["macro"]["bits_per_byte"]["after"]
+    return value
 
 
 def main() -> None:
-    """Replaced soon."""
+    """Check the whole command line, then hand it to Hydra."""
+    if "LOCAL_RANK" in os.environ:
+        sys.exit("error: start train.py itself, not under torchrun: it starts trainer.devices.")
+    sys.argv[1:] = check_command_line(sys.argv[1:], check_run)
+    job()
+
+
+if __name__ == "__main__":
+    main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from typing import Any
 
@@ -10,12 +11,14 @@ import pytorch_lightning as pl
 from callbacks.eval_sweep import EvalSweep
 from marco.errors import ConfigError
 from marco.evaluation.rows import macro
-from marco.tracking.console import console
 from marco.tracking.pauses import training_paused
 from marco.training.checkpoint import CheckpointWriteError, attach_metrics, retain, save
 from marco.training.module import MarcoModule
 
+log = logging.getLogger(__name__)
+
 METRIC = "bits_per_byte"
+KEEP_LAST = 2  # the one before the newest is what a disk that flips bits leaves
 
 
 class Checkpoint(pl.Callback):
@@ -67,7 +70,7 @@ class Checkpoint(pl.Callback):
             self._save(trainer, pl_module)
         if stop:
             name = signal.Signals(stop).name
-            console().print(f"{name} received: stopped after step {pl_module.step}.")
+            log.info("%s received: stopping after step %d.", name, pl_module.step)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Note the last evaluation beside the last checkpoint."""
@@ -98,8 +101,8 @@ class Checkpoint(pl.Callback):
             "callbacks": states,
             "wandb_run_id": next((run_id for run_id in ids if run_id), None),
         }
-        try:
-            with training_paused(trainer.callbacks, "saving"):  # type: ignore[attr-defined]
+        with training_paused(trainer.callbacks, "saving"):  # type: ignore[attr-defined]
+            try:
                 save(
                     module.context.checkpoints,
                     model=module.model,
@@ -110,9 +113,9 @@ class Checkpoint(pl.Callback):
                     step=module.step,
                     tokens=module.tokens_seen,
                 )
-        except CheckpointWriteError as error:
-            console().print(f"[yellow]No checkpoint of step {module.step}: {error}[/yellow]")
-            return
+            except CheckpointWriteError as error:
+                log.warning("No checkpoint of step %d: %s", module.step, error)
+                return
         self._saved_step = module.step
         self._tidy(trainer, module)
 
@@ -124,10 +127,14 @@ class Checkpoint(pl.Callback):
                 value = macro(rows[-1], METRIC) if rows else None
                 if value is not None:
                     path = module.context.checkpoints / f"step-{module.step:08d}"
-                    attach_metrics(path, {METRIC: value})
+                    try:
+                        attach_metrics(path, {METRIC: value})
+                    except CheckpointWriteError as error:
+                        log.warning("%s", error)
         retain(
             module.context.checkpoints,
             metric=METRIC,
             best_k=self.keep_best,
+            keep_last=KEEP_LAST,
             disk_budget_gb=self.disk_budget_gb,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,8 @@ class Profile(Callback):  # type: ignore[misc]
         module: TrackedModule = pl_module
         if self._done or self._profiler is not None or module.step < self._first_step:
             return
+        # its C++ part writes to the terminal's stderr, through the progress bar
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")
         activities = [ProfilerActivity.CPU]
         if torch.cuda.is_available():
             activities.append(ProfilerActivity.CUDA)

@@ -16,6 +16,9 @@ from marco.tracking.protocol import TrackedModule
 WINDOW = 20  # optimizer steps that the shown speed is a mean of
 
 
+WIDE = 110  # columns from which the bar has room for all it knows, in words
+
+
 def short_count(count: float) -> str:
     """Return 950, 12.3k, 4.56M, 1.20B."""
     for size, letter, digits in ((1e9, "B", 2), (1e6, "M", 2), (1e3, "k", 1)):
@@ -48,6 +51,8 @@ class TokenProgress(ProgressBar):  # type: ignore[misc]
         self._bar: Progress | None = None
         self._task = TaskID(0)
         self._next_percent = 0
+        self._position = ""
+        self._training_status = ""
 
     def disable(self) -> None:
         """Show nothing from now on (Lightning calls it on ranks other than 0)."""
@@ -66,14 +71,17 @@ class TokenProgress(ProgressBar):  # type: ignore[misc]
         """Say what the training waits for."""
         self._clock.stop()
         if self._bar is not None:
-            self._bar.update(self._task, description=reason, refresh=True)
+            # a reason is longer than "training": only the position fits beside it
+            status = self._position
+            self._bar.update(self._task, description=reason, status=status, refresh=True)
 
     def resume_training(self) -> None:
         """Training goes on."""
         if self._points:
             self._clock.start()
         if self._bar is not None:
-            self._bar.update(self._task, description="training", refresh=True)
+            status = self._training_status
+            self._bar.update(self._task, description="training", status=status, refresh=True)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show where the training starts: at 0, or where it was resumed."""
@@ -98,8 +106,9 @@ class TokenProgress(ProgressBar):  # type: ignore[misc]
                 "training",
                 total=module.total_tokens,
                 completed=module.tokens_seen,
-                status=self._status(module),
+                status="",
             )
+            self._show(module)
             self._bar.start()
         else:
             self._next_percent = 10 * (self._percent(module) // 10 + 1)
@@ -120,7 +129,7 @@ class TokenProgress(ProgressBar):  # type: ignore[misc]
             return
         self._points.append((self._clock.seconds, module.tokens_seen))
         if self._bar is not None:
-            self._bar.update(self._task, completed=module.tokens_seen, status=self._status(module))
+            self._show(module)
         elif self._enabled and self._percent(module) >= self._next_percent:
             self._next_percent = 10 * (self._percent(module) // 10 + 1)
             console().print(self._line(module), soft_wrap=True)
@@ -146,6 +155,12 @@ class TokenProgress(ProgressBar):  # type: ignore[misc]
             self._bar.stop()
             self._bar = None
 
+    def _show(self, module: TrackedModule) -> None:
+        assert self._bar is not None
+        self._position = _position(module)
+        self._training_status = self._status(module, console().width)
+        self._bar.update(self._task, completed=module.tokens_seen, status=self._training_status)
+
     def _speed(self) -> float | None:
         """Tokens per second over the last steps; None before there is a step to measure."""
         if len(self._points) < 2:
@@ -153,17 +168,19 @@ class TokenProgress(ProgressBar):  # type: ignore[misc]
         (start, first), (end, last) = self._points[0], self._points[-1]
         return (last - first) / (end - start) if end > start else None
 
-    def _status(self, module: TrackedModule) -> str:
-        parts = [
-            f"{short_count(module.tokens_seen)}/{short_count(module.total_tokens)} tokens",
-            f"step {module.step:,}",
-        ]
+    def _status(self, module: TrackedModule, width: int = WIDE) -> str:
+        """Return position, loss, speed, time left: what ``width`` columns have room for."""
+        words = width >= WIDE
+        parts = [_position(module) + (" tokens" if words else "")]
+        if words:
+            parts.append(f"step {module.step:,}")
         if "train/loss" in module.last_metrics:
             parts.append(f"loss {module.last_metrics['train/loss']:.3f}")
         speed = self._speed()
         if speed:
             left = max(module.total_tokens - module.tokens_seen, 0) / speed
-            parts += [f"{short_count(speed)} tokens/s", f"{short_time(left)} left"]
+            parts.append(f"{short_count(speed)} {'tokens' if words else 'tok'}/s")
+            parts.append(f"{short_time(left)} left")
         return " · ".join(parts)
 
     def _percent(self, module: TrackedModule) -> int:
@@ -171,3 +188,7 @@ class TokenProgress(ProgressBar):  # type: ignore[misc]
 
     def _line(self, module: TrackedModule) -> str:
         return f"{self._percent(module):3d} % · {self._status(module)}"
+
+
+def _position(module: TrackedModule) -> str:
+    return f"{short_count(module.tokens_seen)}/{short_count(module.total_tokens)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from marco.config.bind import Deferred, bind, bind_named
 from marco.config.checked import check_command_line
+from marco.config.children import use_job_arguments
 from marco.config.compose import Sources, compose, container
 from marco.config.paths import Paths, conf_dir
 from marco.config.redact import resolved
@@ -33,4 +34,5 @@ __all__ = [
     "resume_value",
     "save_config",
     "split_sweep",
+    "use_job_arguments",
 ]

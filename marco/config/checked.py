@@ -49,13 +49,13 @@ def command_line_sources(args: argparse.Namespace) -> Sources:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        hint = " Put flags before the overrides." if "unrecognized arguments" in message else ""
+        _, late, words = message.partition("unrecognized arguments: ")
+        hint = " Put flags before the overrides." if late and not words.startswith("-") else ""
         raise ConfigError(f"{message}.{hint} `--help` shows the flags.")
 
 
 def _checked(argv: list[str], check: Check) -> list[str]:
-    parser = _Parser(add_help=False, parents=[get_args_parser()], allow_abbrev=True)
-    args = parser.parse_args(argv)
+    args = parse_flags(argv)
     if args.shell_completion or args.hydra_help or args.experimental_rerun is not None:
         return argv
     if args.resolve and args.cfg is None and not args.help:
@@ -73,7 +73,7 @@ def _checked(argv: list[str], check: Check) -> list[str]:
             raise ConfigError("resume continues one run: leave -m away.")
         resumed = load_resumed(overrides, sources=sources)
         check(bind_all(resumed.cfg))
-        place = [f"resume={_quoted(resumed.folder)}", f"hydra.run.dir={_quoted(resumed.folder)}"]
+        place = [f"resume={quoted(resumed.folder)}", f"hydra.run.dir={quoted(resumed.folder)}"]
         given = set(overrides)
         kept = [text for text in argv if text not in given or not text.startswith("resume=")]
         return [*kept, *place]
@@ -89,6 +89,13 @@ def _checked(argv: list[str], check: Check) -> list[str]:
     return argv
 
 
-def _quoted(folder: Path) -> str:
+def parse_flags(argv: list[str]) -> argparse.Namespace:
+    """Parse a command line as Hydra does. Raises ConfigError where argparse would print its usage."""
+    parser = _Parser(add_help=False, parents=[get_args_parser()])
+    return parser.parse_args(argv)
+
+
+def quoted(folder: Path) -> str:
+    """Return a path as an override's value, whatever characters are in it."""
     text = str(folder).replace("\\", "\\\\").replace("'", "\\'")
     return f"'{text}'"

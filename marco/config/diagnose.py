@@ -143,9 +143,13 @@ def _sweep(override: Override, error: Exception) -> str | None:
 def _option(override: Override, loader: ConfigLoaderImpl, parsed: Sequence[Override]) -> str | None:
     """Return the message for a group override that names an option that does not exist."""
     value = override.value()
-    if override.is_delete() or not isinstance(value, (str, list)):
-        return None
     group = override.key_or_group
+    if override.is_delete() or override.is_sweep_override():
+        return None
+    if value is None and loader.get_group_options(group, ObjectType.CONFIG):
+        return f"'{override.input_line}': to leave a group out, write ~{group}."
+    if not isinstance(value, (str, list)):
+        return None
     searchpath = [str(o.input_line) for o in parsed if o.key_or_group == "hydra.searchpath"]
     options = loader.get_group_options(group, ObjectType.CONFIG, overrides=searchpath)
     if not options and not loader.get_group_options(group, ObjectType.GROUP, overrides=searchpath):

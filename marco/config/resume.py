@@ -86,7 +86,7 @@ def locate_run(wanted: str, runs: Path) -> Path:
         raise CheckpointError(f"resume={wanted}: there is no such run folder.{guess}{newest}")
     folder = folder.resolve()
     if not (folder / CONFIG).is_file():
-        below = _known_runs(folder) or [f"{folder.name}/{n}" for n in _known_runs(folder.parent, 1)]
+        below = _known_runs(folder)
         hint = f" Runs there: {', '.join(below[-3:])}." if below else ""
         raise CheckpointError(f"resume={wanted}: '{folder}' has no {CONFIG}: no run folder.{hint}")
     checkpoints = folder / "checkpoints"
@@ -154,13 +154,16 @@ def _set(cfg: DictConfig, key: str, change: Override) -> None:
     OmegaConf.update(cfg, key, change.value(), force_add=True)
 
 
-def _known_runs(folder: Path, depth: int = 2) -> list[str]:
-    """Return the run folders below ``folder``, relative to it, the oldest first."""
-    if not folder.is_dir():
-        return []
-    pattern = "/".join(["*"] * depth)
-    found = [p.parent for p in folder.glob(f"{pattern}/{CONFIG}") if not p.parent.is_symlink()]
-    if depth == 2:
-        found += [p.parent for p in folder.glob(f"*/{CONFIG}") if not p.parent.is_symlink()]
+def _known_runs(folder: Path) -> list[str]:
+    """Return the run folders below ``folder``, relative to it, the oldest first.
+
+    They are ``<name>/<time>``, or ``<name>/<time>-sweep/<number>``.
+    """
+    found = [
+        path.parent
+        for depth in (1, 2, 3)
+        for path in folder.glob("*/" * depth + CONFIG)
+        if not path.parent.is_symlink()
+    ]
     found.sort(key=lambda path: (path / CONFIG).stat().st_mtime)
     return [str(path.relative_to(folder)) for path in found]

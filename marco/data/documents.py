@@ -14,7 +14,7 @@ class Document:
         text: NFC text, never empty.
         language: canonical code (``marco.languages``).
         source: the data source's name, such as "udhr" or a file's name.
-        id: unique within its source and language.
+        id: names it within its source: an article, a file and line, or the user's own id.
         parallel_id: equal for documents that say the same in other languages, else None.
     """
 

@@ -139,9 +139,8 @@ class TextFiles:
             place = f"{path.name}:{entry.number}" if entry.id is None else entry.id
             documents.append(Document(text, code, path.name, place))
         if short:
-            notes.append(
-                f"{path.name}: {short} documents under {self.min_characters} characters dropped"
-            )
+            limit = f"data.min_characters={self.min_characters}"
+            notes.append(f"{path.name}: {short} dropped, shorter than {limit}")
         if not documents:
             raise DataError(
                 f"{path}: no documents of at least {self.min_characters} characters "

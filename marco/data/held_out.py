@@ -38,7 +38,8 @@ def split_by_hash(
     for code, values in hashes.items():
         ordered = sorted(set(values))
         below = bisect_left(ordered, int(fraction * 2**_BITS))
-        chosen[code] = set(ordered[: max(minimum, min(below, maximum))])
+        count = max(minimum, min(below, maximum, len(ordered) - 1))  # one at least to train on
+        chosen[code] = set(ordered[:count])
     held_anywhere = set().union(*chosen.values())
 
     corpus = Corpus({}, {}, [])

@@ -1,4 +1,4 @@
-"""The Universal Declaration of Human Rights in 437 languages, aligned by article: `data=udhr`.
+"""The Universal Declaration of Human Rights in 438 languages, aligned by article: `data=udhr`.
 
 The split is by article number, the same in every language: were it by document, the held-out text
 of one language would be in the training text of its neighbours, as a translation.

@@ -54,14 +54,14 @@ def _panel(
 ) -> None:
     import matplotlib as mpl
     import numpy as np
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
     values = np.full((len(languages), len(history)), np.nan)
     for column, evaluation in enumerate(history):
         found = measured(evaluation.rows, metric)
         for row, language in enumerate(languages):
             values[row, column] = found.get(language, math.nan)
-    colours = mpl.colormaps["cividis_r" if metric == "bits_per_byte" else "cividis"]
+    colours = mpl.colormaps["viridis_r" if metric == "bits_per_byte" else "viridis"]
     colours = colours.with_extremes(bad="#eeeeee")
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     logarithmic = metric == "bits_per_byte" and 0 < low < high
@@ -92,11 +92,11 @@ def _panel(
     bar = figure.colorbar(image, ax=axis, shrink=min(1.0, 12 / len(languages)), pad=0.03)
     bar.outline.set_visible(False)
     if logarithmic:
-        ticks = log_ticks(low, high)
-        bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+        round_values = log_ticks(low, high)
+        bar.set_ticks(round_values, labels=[f"{value:g}" for value in round_values])
         bar.minorticks_off()
     else:
         bar.locator = MaxNLocator(5)
-        bar.formatter = "{x:.2f}"
+        bar.formatter = StrMethodFormatter("{x:.2f}")
         bar.update_ticks()
     bar.ax.tick_params(labelsize=7, length=2)

@@ -1,6 +1,6 @@
 """What all plots share: the figure, the order and names of languages, writing the file.
 
-Colours are told apart with any colour vision (Okabe and Ito's set, and cividis), lines are labelled
+Colours are told apart with any colour vision (Okabe and Ito's set, and viridis), lines are labelled
 where they end instead of in a legend, and names are Latin, so that any font has them.
 """
 
@@ -41,20 +41,17 @@ def ordered(languages: Iterable[str]) -> list[str]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Return round numbers within [low, high] that are about evenly spaced on a log scale."""
+    """Return round numbers within [low, high], few enough to read beside a log scale."""
+    from matplotlib.ticker import MaxNLocator
+
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for steps in (
-        (1,),
-        (1, 3),
-        (1, 2, 5),
-        (1, 1.5, 2, 3, 4, 6, 8),
-        tuple(i / 10 for i in range(10, 100)),
-    ):
+    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 4, 6, 8)):
         ticks = [step * 10.0**decade for decade in decades for step in steps]
         ticks = [tick for tick in ticks if low <= tick <= high]
-        if len(ticks) >= 4:
+        if len(ticks) >= 3:
             return ticks
-    return [low, high]
+    # so short a stretch of the scale is as good as linear
+    return [float(tick) for tick in MaxNLocator(4).tick_values(low, high) if low <= tick <= high]
 
 
 def new_figure(width: float, height: float) -> Figure:

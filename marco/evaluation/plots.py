@@ -16,25 +16,23 @@ from marco.evaluation.rows import measured
 def write_plots(folder: Path, history: Sequence[Evaluation]) -> list[Path]:
     """Write the plots of a run into ``<folder>/plots`` and return those there was data for.
 
-    - ``loss_per_language.png``: held-out bits per byte over tokens; with fewer than two
-      evaluations, the training loss.
+    - ``loss_per_language.png``: held-out bits per byte over tokens.
     - ``training_loss_per_language.png``: ``train/loss/<language>`` of ``metrics.jsonl``, smoothed.
+      With fewer than two evaluations it is the loss there is, and takes the other's name.
     - ``heatmap.png``: language × evaluation.
     """
     plots = folder / "plots"
     held_out = held_out_series(history)
-    training = training_series(folder)
-    bits, nats = "Held-out bits per byte", "Training loss, nats per token"
+    over_time = any(len(points) > 1 for points in held_out.values())
     main = plots / "loss_per_language.png"
-    if any(len(points) > 1 for points in held_out.values()):
-        found = [(main, losses(main, held_out, bits))]
-    else:
-        found = [(main, losses(main, training, nats))]
-    extra = plots / "training_loss_per_language.png"
-    found.append((extra, losses(extra, training, nats)))
+    training = plots / "training_loss_per_language.png" if over_time else main
     table = plots / "heatmap.png"
-    found.append((table, heatmap(table, history)))
-    return [path for path, written in found if written]
+    written = {
+        main: over_time and losses(main, held_out, "Held-out bits per byte"),
+        training: losses(training, training_series(folder), "Training loss, nats per token"),
+        table: heatmap(table, history),
+    }
+    return [path for path, done in written.items() if done]
 
 
 def held_out_series(history: Sequence[Evaluation]) -> dict[str, list[tuple[float, float]]]:
@@ -46,7 +44,7 @@ def held_out_series(history: Sequence[Evaluation]) -> dict[str, list[tuple[float
     return series
 
 
-def training_series(folder: Path, points: int = 60) -> dict[str, list[tuple[float, float]]]:
+def training_series(folder: Path, points: int = 25) -> dict[str, list[tuple[float, float]]]:
     """Read ``train/loss/<language>`` of ``metrics.jsonl``, averaged over ``points`` stretches."""
     path = folder / "metrics.jsonl"
     prefix = "train/loss/"

@@ -11,7 +11,6 @@ from rich.table import Table
 from rich.text import Text
 
 from marco.evaluation.numbers import short
-from marco.evaluation.plot_style import GROUP_TITLES
 from marco.languages import GROUPS, get
 
 #: The table fits in this many columns, whatever is in it.
@@ -30,15 +29,21 @@ def results_table(summary: Mapping[str, Any]) -> Table:
     lexicon = any(
         _get(entry, "lexicon_accuracy", "after") is not None for entry in languages.values()
     )
-    table = Table(box=box.SIMPLE_HEAD, width=None, pad_edge=False, title=_title(summary))
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        width=None,
+        pad_edge=False,
+        collapse_padding=True,
+        title=_title(summary),
+    )
     table.title_justify = "left"
-    table.add_column("Language", no_wrap=True, overflow="ellipsis", min_width=12, max_width=26)
+    table.add_column("Language", no_wrap=True, overflow="ellipsis", min_width=12, max_width=24)
     table.add_column("", no_wrap=True)
     table.add_column("Group", no_wrap=True)
     numbers = ["Before", "After", "Change", "xz"]
     numbers += ["Lexicon"] * lexicon
     for name in [*numbers, "Tokens", "Epochs"]:
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=True, min_width=6)
     members: dict[str, list[str]] = {}
     for code in languages:
         members.setdefault(get(code).group, []).append(code)
@@ -50,10 +55,15 @@ def results_table(summary: Mapping[str, Any]) -> Table:
     for group in dict.fromkeys(ordered):
         if len(members[group]) > 1:
             entries = [languages[code] for code in members[group]]
-            name = f"{GROUP_TITLES.get(group, group)} (mean, {len(entries)})"
-            table.add_row(name, "", "", *_cells(_average(entries), lexicon), style="dim")
+            table.add_row(
+                f"Mean of {len(entries)}",
+                "",
+                group,
+                *_cells(_average(entries), lexicon),
+                style="dim",
+            )
     if len(languages) > 1:
-        name = f"All (macro, {len(languages)})"
+        name = f"Macro average of {len(languages)}"
         cells = _cells(_average(list(languages.values())), lexicon)
         table.add_row(name, "", "", *cells, style="bold")
     return table

@@ -13,6 +13,8 @@ from marco.tokenizers.tokenizer import CONFIG_FILE, TOKENIZER_FILE, Tokenizer
 # What transformers can turn into a fast tokenizer where there is no tokenizer.json.
 _CONVERTIBLE = (("vocab.json", "merges.txt"), ("tokenizer.model",))
 
+_HUB_SECONDS = 10.0
+
 
 @dataclass(frozen=True)
 class PretrainedTokenizer:
@@ -80,16 +82,18 @@ class PretrainedTokenizer:
 
     @staticmethod
     def _check_hub(name: str) -> None:
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import EntryNotFoundError, HFValidationError
+        from huggingface_hub import HfApi, try_to_load_from_cache
 
         try:
-            hf_hub_download(name, CONFIG_FILE)
-        except (OSError, EntryNotFoundError, HFValidationError) as error:
+            if isinstance(try_to_load_from_cache(name, CONFIG_FILE), str):
+                return
+            # One request: downloading would retry for half a minute where there is no network.
+            HfApi().model_info(name, timeout=_HUB_SECONDS)
+        except Exception as error:  # those of its HTTP library, which differs between versions
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise ConfigError(
-                f"tokenizer.path={name}: neither a folder here (with {TOKENIZER_FILE}) nor a "
-                f"tokenizer that the hub gave: {reason[0]}"
+                f"tokenizer.path={name}: no such folder here (it must hold {TOKENIZER_FILE}), and "
+                f"the hub gave no model of this name: {reason[0]}"
             ) from None
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, SupportsFloat
 
 from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+log = logging.getLogger(__name__)
 
 FILE_NAME = "metrics.jsonl"
 
@@ -80,9 +82,8 @@ class LocalLogger(Logger):  # type: ignore[misc]
         except OSError as error:
             if not self._warned:
                 self._warned = True
-                warnings.warn(
-                    f"cannot write {self.path} ({error}): the run goes on without these lines",
-                    stacklevel=2,
+                log.warning(
+                    "cannot write %s (%s): the run goes on without these lines", self.path, error
                 )
 
     def _open(self) -> None:

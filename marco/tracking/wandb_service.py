@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
@@ -46,6 +47,8 @@ def open_run(
     """
     import wandb
 
+    # it logs every step of its start at INFO; its own debug.log keeps that
+    logging.getLogger("wandb").propagate = False
     known = wandb.Settings.model_fields
     options: dict[str, Any] = {
         "console": "off",  # log.txt holds the output; capturing breaks the progress bar

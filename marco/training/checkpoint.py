@@ -23,7 +23,7 @@ from marco.training.checkpoints.folder import CheckpointWarning, checkpoints
 from marco.training.checkpoints.loading import Loaded, load
 from marco.training.checkpoints.manifest import Manifest, read_manifest
 from marco.training.checkpoints.ranks import CheckpointWriteError
-from marco.training.checkpoints.retention import attach_metrics, metrics_of, retain
+from marco.training.checkpoints.retention import attach_metrics, discard_after, metrics_of, retain
 from marco.training.checkpoints.saving import save, state_bytes
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "Manifest",
     "attach_metrics",
     "checkpoints",
+    "discard_after",
     "latest",
     "load",
     "metrics_of",

@@ -70,7 +70,8 @@ class MasterAdamW(Optimizer):
                 eps=group["eps"],
                 maximize=False,
             )
-            torch._foreach_copy_(used, masters)
+            for parameter, master in zip(used, masters, strict=True):
+                parameter.copy_(master)  # one by one: the foreach form refuses shards
         return loss
 
     def _state(self, parameter: Tensor) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ things, and the counters that callbacks, loggers and checkpoints read.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -144,7 +145,8 @@ class MarcoModule(pl.LightningModule):
                 tokenizer_fingerprint=self.context.tokenizer_fingerprint,
             )
             if not loaded.rng_restored:
-                pl.seed_everything(self.context.config["seed"] + self.step, verbose=False)
+                seed = self.context.config["seed"] + self.step * self.world_size + self.global_rank
+                pl.seed_everything(seed % 2**32, verbose=False)
 
     def learning_rate(self, step: int) -> float:
         """Learning rate of optimizer step `step` (from 0): the schedule at the step's middle."""
@@ -207,11 +209,13 @@ class MarcoModule(pl.LightningModule):
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Refuse a step that is not a number; clip by the global norm."""
         metrics = self.measure()
+        gradients = gradients_of(self.parameters())
+        if not gradients:  # a callback threw the step away
+            return
         for key in ("train/loss", "train/gradient_norm"):
-            if not torch.isfinite(torch.tensor(metrics[key])):
+            if not math.isfinite(metrics[key]):
                 raise TrainingError(f"{key} is {metrics[key]} in step {self.step + 1}.")
         if self.optimizer_settings.clip_norm is not None:
-            gradients = gradients_of(self.parameters())
             scale_gradients(gradients, self._norm, self.optimizer_settings.clip_norm)
 
     def optimizer_step(

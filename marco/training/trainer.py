@@ -89,7 +89,7 @@ class TrainerSettings:
             callbacks=list(callbacks),
             logger=list(loggers),
             enable_checkpointing=False,
-            enable_progress_bar=False,
+            enable_progress_bar=any(isinstance(c, pl.callbacks.ProgressBar) for c in callbacks),
             enable_model_summary=False,
             use_distributed_sampler=False,
             num_sanity_val_steps=0,

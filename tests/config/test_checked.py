@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from marco.config import CHANGEABLE, RunSettings, Sources, check_command_line, compose, save_config
+from marco.config.children import job_arguments
 from marco.errors import ConfigError
 
 
@@ -111,6 +112,19 @@ def test_resume_checks_the_saved_config_and_uses_its_folder(
     assert argv[:3] == [*tree, "tokens=8192"]
     hydra = compose(argv[2:], sources=sources, with_hydra=True)
     assert hydra.resume == hydra.hydra.run.dir == str(folder)
+
+
+def test_the_processes_of_a_job_run_that_job_alone(sources: Sources, tmp_path: Path) -> None:
+    own = f"hydra.searchpath=[{tmp_path}]"
+    overrides = [own, "hydra.mode=MULTIRUN", "seed=2", "hydra.sweep.dir=x"]
+    cfg = compose(overrides, sources=sources, with_hydra=True)
+    folder = tmp_path / "runs" / "a sweep's" / "0"
+    cfg.hydra.runtime.output_dir = str(folder)
+    argv = ["--config-path", str(sources.tree), "-m", own, "seed=1,2", "hydra.sweep.dir=x"]
+    alone = job_arguments(argv, cfg.hydra)
+    assert alone[:4] == ["--config-path", str(sources.tree), own, "seed=2"]
+    child = compose(alone[2:], sources=sources, with_hydra=True)
+    assert (child.seed, child.hydra.run.dir) == (2, str(folder))
 
 
 def test_a_relative_config_path_starts_beside_train_py(

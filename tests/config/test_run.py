@@ -38,6 +38,16 @@ def test_the_source_tree_is_used_in_a_source_tree() -> None:
     assert conf_dir() == ROOT / "conf"
 
 
+def test_an_installed_tree_is_inside_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "site-packages" / "marco"
+    (package / "conf").mkdir(parents=True)
+    (package.parent / "conf").mkdir()  # somebody else's
+    monkeypatch.setattr("marco.config.paths._PACKAGE", package)
+    assert conf_dir() == package / "conf"
+
+
 def test_configuration_imports_nothing_heavy() -> None:
     code = (
         "import sys, marco.config, marco.commands; "

@@ -136,6 +136,15 @@ def test_a_removal_that_fails_is_a_warning(tmp_path: Path, monkeypatch: pytest.M
     assert kept(tmp_path) == [1, 2]
 
 
+def test_a_run_that_went_back_does_not_find_what_it_left(tmp_path: Path) -> None:
+    for step in (1, 2, 3):
+        save(tmp_path, step)
+    gone = checkpoint.discard_after(tmp_path, 1)
+    assert [path.name for path in gone] == ["step-00000002", "step-00000003"]
+    assert checkpoint.latest(tmp_path) == tmp_path / "step-00000001"
+    assert (tmp_path / "last").readlink() == Path("step-00000001")
+
+
 def test_impossible_counts_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="keep_last=0"):
         checkpoint.retain(tmp_path, keep_last=0)

@@ -1,4 +1,1 @@
-"""The parts of a checkpoint, one a file: manifest, tensors, storage, random state, retention.
-
-Use them through `marco.training.checkpoint`.
-"""
+"""The parts of a checkpoint, one idea a file. Use them through `marco.training.checkpoint`."""

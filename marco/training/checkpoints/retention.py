@@ -88,15 +88,30 @@ def retain(
     keep = newest + [step for step in ranked[:best_k] if step not in newest]
     if disk_budget_gb is not None:
         keep = _within(keep, {step: size_on_disk(there[step]) for step in keep}, disk_budget_gb)
+    return _remove_all(folder, [path for step, path in there.items() if step not in keep])
+
+
+def discard_after(folder: Path, step: int) -> list[Path]:
+    """Remove the checkpoints of later steps and return them (process 0; others do nothing).
+
+    For a run that went back to ``step`` on purpose: what it left behind must not be found by
+    `latest` when the run is resumed.
+    """
+    if rank() != 0:
+        return []
+    later = [path for number, path in checkpoints(folder).items() if number > step]
+    return _remove_all(folder, later)
+
+
+def _remove_all(folder: Path, paths: list[Path]) -> list[Path]:
     removed = []
-    for step, path in there.items():
-        if step not in keep:
-            try:
-                remove(path)
-            except OSError as error:
-                warnings.warn(f"{path} cannot be removed: {error}", CheckpointWarning, stacklevel=2)
-            else:
-                removed.append(path)
+    for path in paths:
+        try:
+            remove(path)
+        except OSError as error:
+            warnings.warn(f"{path} cannot be removed: {error}", CheckpointWarning, stacklevel=3)
+        else:
+            removed.append(path)
     point_last(folder)
     return removed
 

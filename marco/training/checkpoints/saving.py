@@ -61,11 +61,12 @@ def save(
     named = model_tensors(model)
     tensors, settings = _state(named, optimizer)
     progress, config = dict(progress), dict(config)
-    check_json(progress, "progress")
-    check_json(config, "config")
     final = folder / folders.name_of(step)
 
     def prepare() -> Path:
+        # Inside the agreement: what callbacks keep may differ between processes.
+        check_json(progress, "progress")
+        check_json(config, "config")
         temporary = folder / folders.temporary_name(step)
         if rank() == 0:
             folder.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,42 @@
+"""The end of a run: summary.json, plots, and the table."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from marco.evaluation.plots import write_plots
+from marco.evaluation.summary import TrainingFacts, build_summary, write_summary
+from marco.evaluation.table import results_table
+from marco.tracking.console import console
+from marco.training.module import MarcoModule
+
+log = logging.getLogger(__name__)
+
+
+def finish(module: MarcoModule, callbacks: Sequence[Any]) -> None:
+    """Write what came out into the run folder, and show it. A full disk is said, not raised.
+
+    `callbacks` are looked through for the evaluations' `history`, and for the clock's `seconds`
+    and `peak_memory_bytes`.
+    """
+    context = module.context
+    history = next((c.history for c in callbacks if hasattr(c, "history")), [])
+    clock = next((c for c in callbacks if hasattr(c, "peak_memory_bytes")), None)
+    facts = TrainingFacts(
+        tokens=module.tokens_seen,
+        seconds=clock.seconds if clock else 0.0,
+        peak_memory_bytes=clock.peak_memory_bytes if clock else None,
+        language_tokens=module.language_tokens,
+        language_epochs=module.language_epochs,
+    )
+    reference = context.sweep.reference_xz if context.sweep is not None else {}
+    summary = build_summary(facts, history, reference)
+    console().print(results_table(summary))
+    try:
+        write_summary(context.folder, summary)
+        write_plots(context.folder, history)
+    except OSError as error:
+        log.warning("The summary could not be written whole: %s", error)
+    console().print(f"Results: {context.folder}", soft_wrap=True)

@@ -1,0 +1,106 @@
+"""One process' part of a run: build, go on from a checkpoint, fit, sum up."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from marco.config import RunSettings, load_config, resolved
+from marco.errors import CheckpointError
+from marco.tracking.console import console
+from marco.training.allocator import keep_pages
+from marco.training.assemble import build_loader, build_module, choose, read_text
+from marco.training.checkpoint import latest
+from marco.training.checkpoints.files import read_json
+from marco.training.context import RunContext
+from marco.training.finish import finish
+from marco.training.log import set_up_logging
+
+log = logging.getLogger(__name__)
+
+
+def fit(run: RunSettings, folder: Path) -> int:
+    """Train, evaluate, and write the summary; returns the exit code.
+
+    The run continues from the newest sound checkpoint where `run.resume` is set.
+
+    Raises:
+        MarcoError: text, checkpoint or training that cannot go on.
+    """
+    rank = int(os.environ.get("RANK", "0"))
+    set_up_logging(folder, rank)
+    if run.trainer.keep_pages:
+        keep_pages()
+    path, progress = _resumed(run, folder)
+    choices = choose(run, progress.get("choices", {}))
+    torch.set_num_threads(choices["threads"])
+    pl.seed_everything(run.seed, verbose=False)
+
+    text = read_text(run)
+    context = RunContext(
+        folder=folder,
+        config=resolved(load_config(folder)),
+        tokenizer_fingerprint=text.tokenizer.fingerprint,
+        resume_from=path,
+        choices=choices,
+    )
+    module = build_module(run, text, context)
+    if path is not None:
+        module.restore_progress(progress)
+        log.info("Resuming at step %d of %d from %s.", module.step, module.total_steps, path.name)
+    if run.evaluation is not None:
+        context.sweep = run.evaluation.prepare(text.tokenizer, text.corpus)
+    callbacks = [node.create(pl.Callback) for node in run.callbacks.values()]
+    for callback in callbacks:
+        if callback.state_key in progress.get("callbacks", {}):
+            callback.load_state_dict(progress["callbacks"][callback.state_key])
+        if hasattr(callback, "attach"):
+            callback.attach(context.sweep, folder)
+    loggers = _loggers(run, context, progress)
+    trainer = run.trainer.lightning(module.cut.accumulation, callbacks, loggers)
+    if not module.finished:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="pytorch_lightning")
+            trainer.fit(module, build_loader(run, text, module))
+    if module.interrupted:
+        if rank == 0:
+            console().print(f"Go on with: python train.py resume={_shown(folder)}")
+        return context.interrupt.exit_code
+    if rank == 0:
+        text.tokenizer.save(folder / "tokenizer")
+        finish(module, callbacks)
+    return 0
+
+
+def _resumed(run: RunSettings, folder: Path) -> tuple[Path | None, dict[str, Any]]:
+    if run.resume is None:
+        return None, {}
+    path = latest(folder / "checkpoints")
+    if path is None:
+        raise CheckpointError(f"{folder / 'checkpoints'} holds no sound checkpoint.")
+    progress: dict[str, Any] = read_json(path / "progress.json")
+    return path, progress
+
+
+def _loggers(run: RunSettings, context: RunContext, progress: dict[str, Any]) -> list[Any]:
+    if run.logger is None:
+        return []
+    loggers: list[Any] = run.logger.build(
+        context.folder,
+        config=context.config,
+        run_id=progress.get("wandb_run_id"),
+        resumed_step=progress.get("step"),
+    )
+    return loggers
+
+
+def _shown(folder: Path) -> str:
+    """The folder as the user would type it from here."""
+    here = Path.cwd()
+    return str(folder.relative_to(here)) if folder.is_relative_to(here) else str(folder)

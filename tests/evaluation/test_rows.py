@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marco.evaluation.rows import Row, group_means, macro, measured, worst
+
+
+def row(language: str, group: str, value: float | None, metric: str = "bits_per_byte") -> Row:
+    return Row("likelihood", language, group, metric, value, 5)
+
+
+ROWS = [
+    row("eng", "english", 1.0),
+    row("deu", "high", 2.0),
+    row("swh", "low", 6.0),
+    row("yor", "low", None),
+    row("hau", "low", math.nan),
+    row("deu", "high", 0.3, "lexicon_accuracy"),
+    row("swh", "low", 0.9, "lexicon_accuracy"),
+]
+
+
+def test_averages_take_each_measured_language_once() -> None:
+    assert measured(ROWS, "bits_per_byte") == {"eng": 1, "deu": 2, "swh": 6}
+    assert macro(ROWS, "bits_per_byte") == 3
+    assert group_means(ROWS, "bits_per_byte") == {"english": 1, "high": 2, "low": 6}
+    assert macro(ROWS, "nats_per_article") is None
+    assert group_means([], "bits_per_byte") == {}
+
+
+def test_the_worst_depends_on_the_metrics_direction() -> None:
+    assert worst(ROWS, "bits_per_byte") == ("swh", 6)
+    assert worst(ROWS, "lexicon_accuracy") == ("deu", 0.3)
+    assert worst(ROWS, "nats_per_article") is None
+
+
+@given(st.lists(st.floats(0, 10), min_size=1, max_size=20), st.randoms())
+def test_macro_does_not_depend_on_the_order(values: list[float], draw: object) -> None:
+    rows = [row(str(index), "low", value) for index, value in enumerate(values)]
+    shuffled = rows[:]
+    draw.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert macro(rows, "bits_per_byte") == macro(shuffled, "bits_per_byte")
+
+
+def test_a_row_survives_being_written() -> None:
+    one = Row("lexicon", "swh", "low", "lexicon_accuracy", None, 0, reason="absent")
+    assert Row.from_dict({"step": 3, "tokens": 9, **one.as_dict()}) == one

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from marco.errors import ConfigError
+from marco.evaluation.settings import SweepSettings
+
+CONF = Path(__file__).parents[2] / "conf" / "evaluation"
+
+
+@pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_choice_says_when_to_choose_it_and_binds(path: Path) -> None:
+    assert path.read_text(encoding="utf-8").startswith("# For ")
+    root = OmegaConf.create({"batch": {"sequence_length": 512}})
+    root["evaluation"] = OmegaConf.load(path)
+    fields: dict[str, Any] = OmegaConf.to_container(root, resolve=True)["evaluation"]  # type: ignore
+    assert fields.pop("_target_") == "marco.evaluation.settings.SweepSettings"
+    settings = SweepSettings(**fields)
+    assert set(fields) == set(SweepSettings.__dataclass_fields__)
+    assert settings.row_length == 512
+    assert settings.enabled is (path.stem != "none")
+    assert settings.lexicon is (path.stem == "default")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"every_tokens": 0}, r"evaluation\.every_tokens=0: must be at least 1 or null"),
+        ({"items_per_language": 0}, r"evaluation\.items_per_language=0: must be at least 1\."),
+        ({"max_tokens": -1}, r"evaluation\.max_tokens=-1"),
+        ({"row_length": 0}, r"evaluation\.row_length=0"),
+        ({"languages": []}, r"evaluation=none"),
+        ({"languages": ["swahilli"]}, "Swahili"),
+    ],
+)
+def test_a_wrong_value_is_named(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        SweepSettings(**fields)
+
+
+def test_evaluated_languages_are_languages_of_the_data() -> None:
+    settings = SweepSettings(languages=["sw", "German"])
+    assert settings.chosen(["deu", "eng", "swh"]) == ["swh", "deu"]
+    settings.check(["deu", "eng", "swh"])
+    with pytest.raises(ConfigError, match="swh is not a language of the data"):
+        settings.check(["deu", "eng"])
+    assert SweepSettings().chosen(["deu", "eng"]) == ["deu", "eng"]
+
+
+def test_settings_come_without_torch() -> None:
+    code = (
+        "import sys, marco.evaluation.settings; "
+        "print({'torch', 'pandas', 'matplotlib'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
