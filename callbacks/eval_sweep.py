@@ -80,8 +80,14 @@ class EvalSweep(pl.Callback):  # type: ignore[misc]
             self.evaluate(trainer, pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: Trained) -> None:
-        """Evaluate the trained model, unless this step has just been evaluated."""
+        """Evaluate the trained model, unless this step has just been evaluated.
+
+        A run that was stopped before its budget is spent (by a signal, say) has no end yet: its
+        resumed part will evaluate it.
+        """
         if self._sweep is None or not self._sweep.settings.at_end:
+            return
+        if pl_module.tokens_seen < pl_module.total_tokens:
             return
         if not self.history or self.history[-1].tokens < pl_module.tokens_seen:
             self.evaluate(trainer, pl_module)

@@ -90,7 +90,7 @@ def _checked(argv: list[str], check: Check) -> list[str]:
 
 
 def parse_flags(argv: list[str]) -> argparse.Namespace:
-    """Parse a command line as Hydra does. Raises ConfigError where argparse would print its usage."""
+    """Parse a command line as Hydra does; ConfigError where argparse would print its usage."""
     parser = _Parser(add_help=False, parents=[get_args_parser()])
     return parser.parse_args(argv)
 

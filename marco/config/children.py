@@ -1,7 +1,7 @@
 """The command line of one job, for the processes that Lightning starts for its other devices.
 
-They run the script again with ``sys.argv``. In a sweep that is the whole sweep, ``-m`` included, and
-the folder they are told is the one of a single run: so ranks would write elsewhere.
+They run the script again with ``sys.argv``. In a sweep that is the whole sweep, ``-m`` included,
+and the folder they are told is the one of a single run: so ranks would write elsewhere.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def job_arguments(argv: list[str], hydra: DictConfig) -> list[str]:
 
 
 def use_job_arguments() -> None:
-    """Make ``sys.argv`` and Hydra's run folder those of the running job. Call it first in the job."""
+    """Make ``sys.argv`` and Hydra's run folder those of the running job; call it there first."""
     hydra = HydraConfig.get()
     sys.argv[1:] = job_arguments(sys.argv[1:], hydra)
     # Lightning passes hydra.run.dir on; a sweep's jobs live in hydra.sweep.dir.

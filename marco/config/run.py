@@ -29,19 +29,29 @@ class Batch:
     """Tokens a sequence."""
     sequences: int
     """Sequences a global batch, over all processes and micro-batches."""
-    micro_sequences: int
-    """Sequences that one process takes through the model at once."""
+    micro_sequences: int | None = None
+    """Sequences that one process takes through the model at once; null: its whole share."""
 
     def __post_init__(self) -> None:
         for key, least in (("sequence_length", 2), ("sequences", 1), ("micro_sequences", 1)):
             value = getattr(self, key)
-            if value < least:
+            if value is not None and value < least:
                 raise ConfigError(f"batch.{key}={value} should be at least {least}.")
-        if self.sequences % self.micro_sequences:
+        self.micro(1)
+
+    def micro(self, devices: int) -> int:
+        """Sequences of one forward, with `devices` data-parallel processes.
+
+        Raises ConfigError where the global batch cannot be cut evenly.
+        """
+        micro = self.micro_sequences or self.sequences // devices
+        if micro == 0 or self.sequences % (micro * devices):
+            own = "" if self.micro_sequences is None else f"batch.micro_sequences={micro} × "
             raise ConfigError(
                 f"batch.sequences={self.sequences} should be a multiple of "
-                f"batch.micro_sequences={self.micro_sequences}."
+                f"{own}trainer.devices={devices}."
             )
+        return micro
 
     @property
     def tokens(self) -> int:

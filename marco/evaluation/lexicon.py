@@ -58,8 +58,8 @@ def make_questions(names: Names, speaker: Speaker, count: int, seed: int) -> lis
 
     The draw orders concepts by a hash of the seed and the concept alone, so it is the same whatever
     other languages are asked, and languages share their concepts as far as they name them. Only
-    everyday names are used: one or two words of letters in English, and in the language neither
-    the English word itself nor a description with punctuation.
+    everyday names are used: a single word in English (banana, not "man kneeling"), and in the
+    language neither the English word itself nor a description with punctuation.
     """
     if speaker.locale is None or speaker.locale == ENGLISH:
         return []
@@ -102,11 +102,10 @@ def make_questions(names: Names, speaker: Speaker, count: int, seed: int) -> lis
 
 
 def _everyday(concept: str, english: str, foreign: str) -> bool:
-    words = english.split(" ")
     return (
         int(concept.split()[0].removeprefix("U+"), 16) >= 0x2600  # pictures, not punctuation
-        and len(words) <= 2
-        and all(word.isalpha() and word.isascii() for word in words)
+        and english.isalpha()
+        and english.isascii()
         and english.casefold() != foreign.casefold()
         and not any(mark in foreign for mark in "(:,/“")
     )

@@ -51,7 +51,8 @@ def log_ticks(low: float, high: float) -> list[float]:
         if len(ticks) >= 3:
             return ticks
     # so short a stretch of the scale is as good as linear
-    return [float(tick) for tick in MaxNLocator(4).tick_values(low, high) if low <= tick <= high]
+    ticks = [float(tick) for tick in MaxNLocator(4).tick_values(low, high)]
+    return [tick for tick in ticks if low <= tick <= high] or [low]
 
 
 def new_figure(width: float, height: float) -> Figure:

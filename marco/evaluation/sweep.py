@@ -34,6 +34,8 @@ class Trained(Protocol):
 
     #: Tokens trained on so far, over all processes.
     tokens_seen: int
+    #: The budget, in the unit of ``tokens_seen``: there, training is at its end.
+    total_tokens: int
     #: Optimizer steps made so far.
     step: int
     #: Whether the batch that just ended also ended an optimizer step.

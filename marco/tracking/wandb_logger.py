@@ -128,11 +128,12 @@ class WandbLogger(Logger):  # type: ignore[misc]
             "git_commit": git_commit(),
             "package_versions": package_versions(),
         }
+        earlier = wandb_service.online_runs(self._folder)
         reasons: list[str] = []
         attempts: list[tuple[Mode, bool]] = [(wanted, False), ("offline", True)]
         for mode, from_scratch in attempts:
             try:
-                self._open(mode, from_scratch, config)
+                self._open(mode, from_scratch, config, earlier)
             except Exception as error:  # see the class: nothing wandb raises may stop a run
                 reasons.append(_describe(error))
                 if isinstance(error, ImportError):
@@ -147,7 +148,9 @@ class WandbLogger(Logger):  # type: ignore[misc]
                 "with W&B offline" if self._run is not None else "without W&B",
             )
 
-    def _open(self, mode: Mode, from_scratch: bool, config: Mapping[str, Any]) -> None:
+    def _open(
+        self, mode: Mode, from_scratch: bool, config: Mapping[str, Any], earlier: set[Path]
+    ) -> None:
         worker = Worker("wandb", self._failed)
         try:
             run = worker.call(
@@ -159,6 +162,7 @@ class WandbLogger(Logger):  # type: ignore[misc]
                     resume=self._resume,
                     config=config,
                     from_scratch=from_scratch,
+                    earlier=earlier,
                 ),
                 timeout=self._settings.init_timeout + START_GRACE,
             )
@@ -183,14 +187,12 @@ class WandbLogger(Logger):  # type: ignore[misc]
 
     def log_table(self, key: str, frame: pd.DataFrame, *, step: int, tokens: int) -> None:
         """Log ``frame`` as a W&B table."""
-        copy = frame.copy()
-
-        def send(run: Any) -> None:
-            import wandb
-
-            run.log({key: wandb.Table(dataframe=copy), "tokens": tokens}, step=step)
-
-        self._submit(send)
+        copy, folder = frame.copy(), self._folder
+        self._submit(
+            lambda run: wandb_service.log_table(
+                run, key, copy, step=step, tokens=tokens, folder=folder
+            )
+        )
 
     def log_image(self, key: str, path: Path, *, step: int, tokens: int) -> None:
         """Log an image file. It is read at once: the file may change afterwards."""
@@ -205,13 +207,7 @@ class WandbLogger(Logger):  # type: ignore[misc]
         except OSError as error:
             self._failed(error)
             return
-
-        def send(run: Any) -> None:
-            import wandb
-
-            run.log({key: wandb.Image(image), "tokens": tokens}, step=step)
-
-        self._submit(send)
+        self._submit(lambda run: wandb_service.log_image(run, key, image, step=step, tokens=tokens))
 
     def log_summary(self, values: Mapping[str, Any]) -> None:
         """Set values of the run's summary (nested mappings of numbers and strings)."""

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from marco.config.redact import redact_overrides
 from marco.tracking.wandb_mode import Mode
 from marco.tracking.wandb_settings import Wandb
 
-# A command line carries a secret when an override or option is called like one.
-SECRET = re.compile(r"(api_?key|token|secret|passw(or)?d|credential)s?\s*=\s*\S", re.IGNORECASE)
+if TYPE_CHECKING:
+    import pandas as pd
+    from PIL.Image import Image
+
 STEP_METRIC = "tokens"
 METRICS = ("train/*", "eval/*", "data/*")
+
+
+def online_runs(folder: Path) -> set[Path]:
+    """Return the folders of the runs that were logged online from a run folder."""
+    return set((folder / "wandb").glob("run-*"))
 
 
 def open_run(
@@ -32,6 +38,7 @@ def open_run(
     resume: bool,
     config: Mapping[str, Any],
     from_scratch: bool,
+    earlier: Set[Path],
 ) -> Any:
     """Start a W&B run of its own, whatever else this process logged, and return it.
 
@@ -44,11 +51,12 @@ def open_run(
         config: shown as the run's configuration; no secrets in it.
         from_scratch: start a new service that sees no ``WANDB_*`` variable: the second attempt,
             after one that a misconfigured environment may have spoiled.
+        earlier: ``online_runs`` of the folder before the first attempt; what a failed attempt
+            added to them is removed.
     """
     import wandb
 
-    # it logs every step of its start at INFO; its own debug.log keeps that
-    logging.getLogger("wandb").propagate = False
+    folder.mkdir(parents=True, exist_ok=True)
     known = wandb.Settings.model_fields
     options: dict[str, Any] = {
         "console": "off",  # log.txt holds the output; capturing breaks the progress bar
@@ -57,18 +65,20 @@ def open_run(
         "silent": True,  # also: never ask for a key at a terminal
         "init_timeout": settings.init_timeout,
         "finish_timeout": settings.finish_timeout,
-        # W&B uploads the command line as it is, and the packages we name ourselves
-        "x_disable_meta": _has_secret(sys.argv[1:]),
+        # W&B uploads the command line as it is; the packages are named in the config
+        "x_disable_meta": redact_overrides(sys.argv[1:]) != sys.argv[1:],
         "x_save_requirements": False,
     }
     options = {key: value for key, value in options.items() if key in known}
     with _without_variables() if from_scratch else nullcontext():
         if from_scratch:
             wandb.teardown()
+            # beside the offline run it would look like a second run of the same id
+            for left in online_runs(folder) - earlier:
+                shutil.rmtree(left, ignore_errors=True)
         # the settings of the process decide about prompts and messages before a run exists
         wandb.setup(wandb.Settings(silent=True, quiet=True))
-        run = _init(
-            folder / "wandb",
+        run = wandb.init(
             project=settings.project,
             entity=settings.entity,
             group=settings.group,
@@ -88,6 +98,27 @@ def open_run(
     for metrics in METRICS:
         run.define_metric(metrics, step_metric=STEP_METRIC)
     return run
+
+
+def log_table(
+    run: Any, key: str, frame: pd.DataFrame, *, step: int, tokens: int, folder: Path
+) -> None:
+    """Log ``frame`` as a table whose file stays in the run folder until it is uploaded.
+
+    W&B would keep it in the user's home: an offline run could not be moved, and a home that
+    cannot be written (a cluster's) would cost the table.
+    """
+    import wandb
+
+    with _variable("WANDB_DATA_DIR", str(folder / "wandb" / "data")):
+        run.log({key: wandb.Table(dataframe=frame), STEP_METRIC: tokens}, step=step)
+
+
+def log_image(run: Any, key: str, image: Image, *, step: int, tokens: int) -> None:
+    """Log a picture."""
+    import wandb
+
+    run.log({key: wandb.Image(image), STEP_METRIC: tokens}, step=step)
 
 
 def close_run(run: Any, *, exit_code: int, from_scratch: bool) -> None:
@@ -120,24 +151,17 @@ def forget_service() -> None:
     wandb.teardown()
 
 
-def _init(files: Path, **arguments: Any) -> Any:
-    """Call ``wandb.init``; when it fails, remove the half-made run it leaves in ``files``.
-
-    With the run that is then started offline there would be two of one id.
-    """
-    import wandb
-
-    before = set(files.glob("run-*"))
+@contextmanager
+def _variable(name: str, value: str) -> Iterator[None]:
+    before = os.environ.get(name)
+    os.environ[name] = value
     try:
-        return wandb.init(**arguments)
-    except BaseException:
-        for left in set(files.glob("run-*")) - before:
-            shutil.rmtree(left, ignore_errors=True)
-        raise
-
-
-def _has_secret(arguments: Sequence[str]) -> bool:
-    return any(SECRET.search(argument) for argument in arguments)
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 @contextmanager

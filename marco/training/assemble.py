@@ -97,7 +97,7 @@ def cut_of(run: RunSettings) -> Cut:
     """How this process takes part in every global batch; all devices are data-parallel."""
     return Cut(
         sequences=run.batch.sequences,
-        micro_sequences=run.batch.micro_sequences,
+        micro_sequences=run.batch.micro(run.trainer.devices),
         rank=int(os.environ.get("RANK", "0")),
         world_size=run.trainer.devices,
     )

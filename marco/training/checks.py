@@ -20,17 +20,8 @@ def check_run(run: RunSettings) -> None:
     run.mix.check(languages)
     if run.evaluation is not None:
         run.evaluation.check(languages)
-    _check_batch(run)
+    run.batch.micro(run.trainer.devices)
     _check_window(run)
-
-
-def _check_batch(run: RunSettings) -> None:
-    at_once = run.batch.micro_sequences * run.trainer.devices
-    if run.batch.sequences % at_once:
-        raise ConfigError(
-            f"batch.sequences={run.batch.sequences} must be a multiple of batch.micro_sequences="
-            f"{run.batch.micro_sequences} × trainer.devices={run.trainer.devices}."
-        )
 
 
 def _check_window(run: RunSettings) -> None:

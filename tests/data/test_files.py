@@ -264,6 +264,17 @@ def test_bad_content(tmp_path: Path, name: str, content: bytes, message: str) ->
         load(tmp_path)
 
 
+def test_a_file_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jsonl(tmp_path / "eng.jsonl", SENTENCES)
+
+    def refuse(*args: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(DataError, match=r"eng\.jsonl cannot be read: Permission denied"):
+        load(tmp_path)
+
+
 def test_bad_parquet_columns(tmp_path: Path) -> None:
     pq.write_table(pa.table({"body": ["one"]}), tmp_path / "eng.parquet")
     with pytest.raises(DataError, match=r"no column 'text' \(columns here: body\)"):

@@ -11,11 +11,13 @@ from marco.data.udhr import Udhr
 from marco.evaluation.reference import xz_bits_per_byte, xz_reference
 from marco.languages import MARCO_LANGUAGES
 
+WORDS = ("all", "human", "beings", "are", "born", "free", "and", "equal")
+
 
 def test_it_is_the_growth_of_the_compressed_training_text() -> None:
     draw = random.Random(0)
-    train = " ".join(draw.choices("all human beings are born free and equal".split(), k=400))
-    held_out = " ".join(draw.choices("all human beings are born free and equal".split(), k=50))
+    train = " ".join(draw.choices(WORDS, k=400))
+    held_out = " ".join(draw.choices(WORDS, k=50))
 
     def size(text: str) -> int:
         return len(lzma.compress(text.encode(), preset=9 | lzma.PRESET_EXTREME))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import lzma
 from importlib.resources import files
+from itertools import pairwise
 
 import pytest
 
@@ -50,7 +51,7 @@ def test_merges_agree_with_the_ranks_they_were_made_from(qwen2: Tokenizer, corpu
         for _, (start, end) in split.pre_tokenize_str(text):
             parts = [bytes([byte]) for byte in text[start:end].encode()]
             while len(parts) > 1:
-                pairs = [ranks.get(a + b, len(ranks)) for a, b in zip(parts, parts[1:])]
+                pairs = [ranks.get(a + b, len(ranks)) for a, b in pairwise(parts)]
                 if min(pairs) == len(ranks):
                     break
                 at = pairs.index(min(pairs))

@@ -36,12 +36,13 @@ def read_run() -> Read:
     """Read the one W&B run in a run folder: its records by type."""
 
     def read(folder: Path) -> dict[str, list[dict[str, Any]]]:
-        (path,) = (folder / "wandb").glob("*run-*-*")
+        (path,) = (folder / "wandb").glob("*run-*-*")  # not latest-run, a link
         done = subprocess.run(
             [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(path)],
             capture_output=True,
             text=True,
             check=True,
+            env={k: v for k, v in os.environ.items() if not k.startswith("WANDB_")},
         )
         records: dict[str, list[dict[str, Any]]] = {}
         for line in done.stdout.splitlines():

@@ -28,13 +28,17 @@ def start(folder: Path, run_id: str | None = None, **settings: Any) -> WandbLogg
 
 
 def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """All that is said to the user, W&B's own chatter included."""
-    return [record.message for record in caplog.records if record.levelno >= logging.INFO]
+    return [
+        record.message
+        for record in caplog.records
+        if record.levelno >= logging.WARNING and record.name.startswith("marco")
+    ]
 
 
 def test_two_runs_in_one_process_are_two_runs_of_one_group(
     tmp_path: Path, wandb_environment: Any, read_run: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
+    wandb_environment.setattr(sys, "argv", ["train.py", "tokens=4000", "mix=unimax"])
     picture = tmp_path / "heatmap.png"
     Image.new("RGB", (3, 2)).save(picture)
     frame = pd.DataFrame({"language": ["eng", "tha"], "bits_per_byte": [2.25, 1.5]})
@@ -67,6 +71,7 @@ def test_two_runs_in_one_process_are_two_runs_of_one_group(
         )
         assert run["display_name"] == f"job{job}"
         assert run["tags"] == ["test"]
+        assert records["environment"][0]["args"] == ["tokens=4000", "mix=unimax"]
         config = run["config"]["update"]
         assert config["model"] == {"layers": 2}
         assert config["package_versions"]["torch"]
@@ -78,16 +83,18 @@ def test_two_runs_in_one_process_are_two_runs_of_one_group(
             "train/seconds": 0.25,
         }
         assert history[2]["tokens"] == 200
-        assert history[2]["eval/table"]["nrows"] == 2
-        assert history[2]["eval/heatmap"]["width"] == 3
+        assert history[2]["eval/table.nrows"] == 2
+        assert history[2]["eval/heatmap.width"] == 3
         files = tmp_path / f"job{job}" / "wandb"
-        (table,) = files.rglob("*.table.json")
+        (table,) = (files / "latest-run" / "files").rglob("*.table.json")
+        (staged,) = [a["manifest"]["contents"][0]["local_path"] for a in records["artifact"]]
+        assert Path(staged).is_relative_to(files)
         assert json.loads(table.read_text())["data"] == [["eng", 2.25], ["tha", 1.5]]
         metrics = {m.get("glob_name"): m.get("step_metric") for m in records["metric"]}
         assert metrics["train/*"] == metrics["eval/*"] == metrics["data/*"] == "tokens"
         summary = [line["update"] for line in records["summary"]]
         assert any("macro" in update or "macro.bits_per_byte" in update for update in summary)
-        assert records["exit"] == [{"exit_code": 0}]
+        assert [line["exit_code"] for line in records["exit"]] == [0]
 
 
 def test_dead_server_leaves_an_offline_run(
@@ -109,7 +116,7 @@ def test_dead_server_leaves_an_offline_run(
     assert "offline" in warning
     records = read_run(tmp_path / "run")
     assert records["history"][0]["item"]["train/loss"] == 2.5
-    assert records["exit"] == [{"exit_code": 1}]
+    assert [line["exit_code"] for line in records["exit"]] == [1]
 
 
 def test_nonsense_in_the_environment_leaves_an_offline_run(
@@ -120,14 +127,17 @@ def test_nonsense_in_the_environment_leaves_an_offline_run(
 ) -> None:
     wandb_environment.setenv("WANDB_MODE", "nonsense")
     wandb_environment.setenv("WANDB_SILENT", "perhaps")
-    wandb_environment.setattr(sys, "argv", ["train.py", "data.token=hunter2"])
+    wandb_environment.setattr(sys, "argv", ["train.py", "+data.hub_token=hunter2"])
     logger = start(tmp_path / "run")
     assert logger.mode == "offline"
     logger.finish("interrupted")
     assert len(warnings_of(caplog)) == 1
     records = read_run(tmp_path / "run")
-    assert records["exit"] == [{"exit_code": 255}]
-    assert "hunter2" not in json.dumps(records)
+    assert [line["exit_code"] for line in records["exit"]] == [255]
+    assert "environment" not in records
+    files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert files
+    assert not any(b"hunter2" in path.read_bytes() for path in files)
 
 
 def test_a_service_that_hangs_is_given_up_and_the_next_run_gets_another(

@@ -1,0 +1,121 @@
+"""Every YAML of every group composes, binds, is explained, and (at tiny size) becomes what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from marco.config import RunSettings, bind_all, compose, conf_dir
+from marco.errors import ConfigError
+from marco.training.checks import check_run
+
+ROOT = Path(conf_dir())
+FILES = sorted(path for path in ROOT.rglob("*.yaml") if path != ROOT / "train.yaml")
+SMALL = [
+    "model.hidden_size=32",
+    "model.intermediate_size=48",
+    "model.num_hidden_layers=1",
+    "model.num_attention_heads=2",
+    "model.num_key_value_heads=1",
+    "model.vocab_size=null",
+]
+
+
+def option(path: Path) -> tuple[str, str]:
+    """The group and the option's name, as on a command line."""
+    relative = path.relative_to(ROOT)
+    if relative.parts[0] == "experiment":  # experiment=debug/fast
+        return "experiment", relative.relative_to("experiment").with_suffix("").as_posix()
+    return relative.parent.as_posix(), path.stem
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    """A tiny pretrained model with its tokenizer."""
+    run = bind_all(compose(["logger=none", "tokenizer.vocab_size=400", *SMALL]))
+    tokenizer = run.tokenizer.load(run.data.load())
+    run.model.build(len(tokenizer), 0).save_pretrained(tmp_path / "model")
+    tokenizer.save(tmp_path / "model")
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Path:
+    (tmp_path / "texts").mkdir()
+    lines = "\n\n".join(f"Hati namba {number}." for number in range(60))
+    (tmp_path / "texts" / "swh.txt").write_text(lines)
+    return tmp_path / "texts"
+
+
+@pytest.fixture
+def needed(weights: Path, texts: Path) -> dict[tuple[str, str], list[str]]:
+    """What an option cannot do without on the command line."""
+    place = f"model.path={weights}"
+    return {
+        ("model", "pretrained"): [place, "tokenizer=pretrained"],
+        ("tokenizer", "pretrained"): [place, "model=pretrained"],
+        ("data", "files"): [f"data.path={texts}"],
+        ("experiment", "smollm2_swahili_yoruba"): [place],
+        ("evaluation", "none"): ["callbacks.checkpoint.every_tokens=null"],
+    }
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: "/".join(option(path)))
+def test_every_option(path: Path, needed: dict[tuple[str, str], list[str]]) -> None:
+    group, name = option(path)
+    overrides = [f"{group}={name}", *needed.get((group, name), [])]
+    run = bind_all(compose(overrides))
+    check_run(run)
+    build(group, name, run)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: "/".join(option(path)))
+def test_every_option_says_when_to_choose_it(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    first = lines[1] if lines[0].startswith("# @package") else lines[0]
+    assert first.startswith("# ")
+    assert len(first) > 30, first
+
+
+def build(group: str, name: str, run: RunSettings) -> None:
+    """Make what the group configures, and look at it."""
+    match group:
+        case "model":
+            if hasattr(run.model, "hidden_size"):
+                shrunk = bind_all(compose([f"model={name}", *SMALL])).model
+                assert shrunk.build(300, 0).config.model_type == run.model.architecture
+            else:
+                assert run.model.build(300, 0).config.hidden_size == 32
+        case "tokenizer":
+            tokenizer = run.tokenizer.load(run.data.load())
+            assert tokenizer.decode(tokenizer.encode("Haki za binadamu")) == "Haki za binadamu"
+        case "data":
+            corpus = run.data.load()
+            assert list(corpus.train) == run.data.language_codes()
+            assert all(corpus.train.values())
+        case "mix":
+            sizes = {code: 10_000 for code in run.data.language_codes()}
+            shares = run.mix.shares(sizes, 100_000)
+            assert sum(shares.values()) == pytest.approx(1, abs=1e-12)
+        case "optimizer":
+            optimizer = run.optimizer.build(torch.nn.Linear(2, 2))
+            assert optimizer.param_groups[0]["lr"] == run.optimizer.lr
+        case "schedule":
+            assert run.schedule.factor(0.5) <= 1
+        case "trainer":
+            assert run.trainer.devices in (1, 2)
+        case "callbacks":
+            made = [node.create(pl.Callback) for node in run.callbacks.values()]
+            assert len({callback.state_key for callback in made}) == len(made)
+        case "experiment" | "debug":
+            assert run.tokens >= run.batch.tokens
+        case _:
+            assert getattr(run, group, run) is not None
+
+
+def test_precision_and_kernels_are_what_is_documented() -> None:
+    with pytest.raises(ConfigError, match="kernels"):
+        bind_all(compose(["kernels.backend=tritom"]))
