@@ -19,6 +19,7 @@ from marco.tracking.pauses import Pausable, training_paused
 
 log = logging.getLogger(__name__)
 
+HEATMAP = Path("plots/heatmap.png")
 #: Seconds between two updates of the progress line.
 UPDATE = 0.25
 
@@ -65,7 +66,7 @@ class EvalSweep(pl.Callback):  # type: ignore[misc]
             return
         if trainer.is_global_zero and self._folder is not None and self.history:
             # drops what a killed run measured after the checkpoint: it will be measured again
-            write_history(self._folder, self.history)
+            self._write(self._folder, draw=False)
         if pl_module.tokens_seen == 0:
             if self._sweep.settings.at_start and not self.history:
                 self.evaluate(trainer, pl_module)
@@ -123,16 +124,27 @@ class EvalSweep(pl.Callback):  # type: ignore[misc]
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=evaluation.step)
         log.info("%s", line(evaluation, seconds))
-        if self._folder is not None:
-            write_history(self._folder, self.history)
         loggers = [logger for logger in trainer.loggers if isinstance(logger, MediaLogger)]
+        draw = bool(loggers) and self.heatmap
+        drawn = self._folder is not None and self._write(self._folder, draw)
         at = {"step": evaluation.step, "tokens": evaluation.tokens}
         if loggers and self.table:
             log_table(loggers, "eval/table", to_frame(self.history), **at)
-        if loggers and self.heatmap and self._folder is not None:
-            path = self._folder / "plots" / "heatmap.png"
-            if heatmap(path, self.history):
-                log_image(loggers, "eval/heatmap", path, **at)
+        if drawn and self._folder is not None:
+            log_image(loggers, "eval/heatmap", self._folder / HEATMAP, **at)
+
+    def _write(self, folder: Path, draw: bool) -> bool:
+        """Bring the run folder's files up to date; returns whether the heat map was drawn.
+
+        A full disk costs these files for now and not the run: the rows are in the checkpoint too,
+        and the next evaluation writes all of them again.
+        """
+        try:
+            write_history(folder, self.history)
+            return draw and heatmap(folder / HEATMAP, self.history)
+        except OSError as error:
+            log.warning("Cannot write the evaluations into %s: %s", folder, error)
+            return False
 
 
 class _ProgressLine:

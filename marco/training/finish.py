@@ -15,8 +15,8 @@ from marco.training.module import MarcoModule
 log = logging.getLogger(__name__)
 
 
-def finish(module: MarcoModule, callbacks: Sequence[Any]) -> None:
-    """Write what came out into the run folder, and show it. A full disk is said, not raised.
+def finish(module: MarcoModule, callbacks: Sequence[Any]) -> dict[str, Any]:
+    """Write what came out into the run folder, show and return it. A full disk is only said.
 
     `callbacks` are looked through for the evaluations' `history`, and for the clock's `seconds`
     and `peak_memory_bytes`.
@@ -40,3 +40,4 @@ def finish(module: MarcoModule, callbacks: Sequence[Any]) -> None:
     except OSError as error:
         log.warning("The summary could not be written whole: %s", error)
     console().print(f"Results: {context.folder}", soft_wrap=True)
+    return summary

@@ -63,19 +63,32 @@ def fit(run: RunSettings, folder: Path) -> int:
         if hasattr(callback, "attach"):
             callback.attach(context.sweep, folder)
     loggers = _loggers(run, context, progress)
-    trainer = run.trainer.lightning(module.cut.accumulation, callbacks, loggers)
-    if not module.finished:
+    status = "failed"
+    try:
+        for logger in loggers:
+            if hasattr(logger, "describe"):
+                log.info("%s", logger.describe())
+        trainer = run.trainer.lightning(module.cut.accumulation, callbacks, loggers, folder)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="pytorch_lightning")
             trainer.fit(module, build_loader(run, text, module))
-    if module.interrupted:
+        if module.interrupted:
+            status = "interrupted"
+            if rank == 0:
+                console().print(f"Go on with: python train.py resume={_shown(folder)}")
+            return context.interrupt.exit_code
         if rank == 0:
-            console().print(f"Go on with: python train.py resume={_shown(folder)}")
-        return context.interrupt.exit_code
-    if rank == 0:
-        text.tokenizer.save(folder / "tokenizer")
-        finish(module, callbacks)
-    return 0
+            text.tokenizer.save(folder / "tokenizer")
+            summary = finish(module, callbacks)
+            for logger in loggers:
+                if hasattr(logger, "log_summary"):
+                    logger.log_summary(summary)
+        status = "success"
+        return 0
+    finally:
+        for logger in loggers:
+            if hasattr(logger, "finish"):
+                logger.finish(status)
 
 
 def _resumed(run: RunSettings, folder: Path) -> tuple[Path | None, dict[str, Any]]:

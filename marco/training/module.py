@@ -128,11 +128,17 @@ class MarcoModule(pl.LightningModule):
     def progress(self) -> dict[str, Any]:
         """What a checkpoint keeps besides tensors: plain JSON."""
         served = dict(zip(self.languages, self.counters, strict=True))
-        return {"step": self.step, "counters": served, "choices": self.context.choices}
+        return {
+            "step": self.step,
+            "counters": served,
+            "last_metrics": self.last_metrics,
+            "choices": self.context.choices,
+        }
 
     def restore_progress(self, progress: dict[str, Any]) -> None:
         """Go on counting from a checkpoint's `progress`."""
         self.step = progress["step"]
+        self.last_metrics = progress["last_metrics"]
         self.counters = [progress["counters"][language] for language in self.languages]
 
     def on_fit_start(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from marco.errors import ConfigError
@@ -63,11 +64,16 @@ class TrainerSettings:
             )
 
     def lightning(
-        self, accumulation: int, callbacks: Sequence[pl.Callback], loggers: Sequence[Any]
+        self,
+        accumulation: int,
+        callbacks: Sequence[pl.Callback],
+        loggers: Sequence[Any],
+        folder: Path,
     ) -> pl.Trainer:
         """Return the trainer: one pass over a finite loader, no validation, no checkpoints.
 
         Evaluation and checkpoints are callbacks of ours; Lightning's own are switched off.
+        Callbacks that write files of their own put them into `folder`.
         """
         import pytorch_lightning as pl
         from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy
@@ -88,6 +94,7 @@ class TrainerSettings:
             accumulate_grad_batches=accumulation,
             callbacks=list(callbacks),
             logger=list(loggers),
+            default_root_dir=folder,
             enable_checkpointing=False,
             enable_progress_bar=any(isinstance(c, pl.callbacks.ProgressBar) for c in callbacks),
             enable_model_summary=False,

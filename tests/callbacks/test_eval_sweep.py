@@ -187,6 +187,22 @@ def test_table_and_heat_map_can_be_left_out(tmp_path: Path) -> None:
     assert not shown.images
 
 
+def test_a_full_disk_does_not_stop_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    shown, callback = Shown(), EvalSweep()
+    callback.attach(Sweep(), tmp_path)
+    monkeypatch.setattr("marco.evaluation.history.os.replace", full)
+    fit(callback, steps=1, module=short(), logger=shown)
+    assert evaluated(callback) == [0, 100]
+    assert len(shown.metrics) == len(shown.tables) == 2
+    assert shown.images == []
+    assert "No space left on device" in caplog.text
+
+
 def test_without_a_sweep_nothing_happens(tmp_path: Path) -> None:
     callback = EvalSweep()
     callback.attach(None, tmp_path)

@@ -105,7 +105,7 @@ def gradient(
     )
     capture = Capture()
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    trainer = settings.lightning(cut.accumulation, [capture], [])
+    trainer = settings.lightning(cut.accumulation, [capture], [], folder)
     trainer.fit(module, DataLoader(batches, batch_size=None))
     return capture.gradients, module
 
