@@ -64,7 +64,8 @@ class CausalLanguageModel(nn.Module):
             input_ids=input_ids, position_ids=position_ids, use_cache=False
         ).last_hidden_state
         limit = None if self.training else self.vocabulary_limit
-        return token_losses(hidden, self.network.lm_head.weight, labels, limit)
+        # A copy, not a view: FSDP2's hook on the output does not survive changes to a view.
+        return token_losses(hidden, self.network.lm_head.weight, labels, limit).clone()
 
     @torch.inference_mode()
     def generate(self, input_ids: Tensor, **options: Any) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+
 from marco.config import RunSettings
 from marco.errors import ConfigError
 
@@ -22,6 +24,7 @@ def check_run(run: RunSettings) -> None:
         run.evaluation.check(languages)
     run.batch.micro(run.trainer.devices)
     _check_window(run)
+    _check_runs_folder(run)
 
 
 def _check_window(run: RunSettings) -> None:
@@ -31,3 +34,13 @@ def _check_window(run: RunSettings) -> None:
             f"batch.sequence_length={run.batch.sequence_length} is longer than "
             f"model.max_position_embeddings={longest}."
         )
+
+
+def _check_runs_folder(run: RunSettings) -> None:
+    runs = run.paths.runs_folder
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=runs):
+            pass
+    except OSError as error:
+        raise ConfigError(f"paths.runs={run.paths.runs} cannot be written to: {error}") from error
