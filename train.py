@@ -1,6 +1,6 @@
 """The main job: compose → check → build → fit → final evaluation → summary.
 
-    python train.py [group=option] [key=value] …        python train.py --help
+python train.py [group=option] [key=value] …        python train.py --help
 """
 
 from __future__ import annotations

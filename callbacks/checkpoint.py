@@ -21,7 +21,7 @@ METRIC = "bits_per_byte"
 KEEP_LAST = 2  # the one before the newest is what a disk that flips bits leaves
 
 
-class Checkpoint(pl.Callback):
+class Checkpoint(pl.Callback):  # type: ignore[misc]
     """Writes a checkpoint every N tokens, at the end, and when the run is interrupted.
 
     It comes after `EvalSweep` in the list, so that a checkpoint knows the evaluation of its step.
@@ -92,7 +92,7 @@ class Checkpoint(pl.Callback):
     def _save(self, trainer: pl.Trainer, module: MarcoModule) -> None:
         states = {
             callback.state_key: state
-            for callback in trainer.callbacks  # type: ignore[attr-defined]
+            for callback in trainer.callbacks
             if (state := callback.state_dict())
         }
         ids = [getattr(logger, "run_id", None) for logger in trainer.loggers]
@@ -101,7 +101,7 @@ class Checkpoint(pl.Callback):
             "callbacks": states,
             "wandb_run_id": next((run_id for run_id in ids if run_id), None),
         }
-        with training_paused(trainer.callbacks, "saving"):  # type: ignore[attr-defined]
+        with training_paused(trainer.callbacks, "saving"):
             try:
                 save(
                     module.context.checkpoints,
@@ -121,7 +121,7 @@ class Checkpoint(pl.Callback):
 
     def _tidy(self, trainer: pl.Trainer, module: MarcoModule) -> None:
         """Note what was measured at this step, and remove what need not be kept."""
-        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        for callback in trainer.callbacks:
             if isinstance(callback, EvalSweep):
                 rows = [e.rows for e in callback.history if e.step == module.step]
                 value = macro(rows[-1], METRIC) if rows else None

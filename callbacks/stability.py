@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 FILE = "bad_batch.json"
 
 
-class Stability(pl.Callback):
+class Stability(pl.Callback):  # type: ignore[misc]
     """Judges every optimizer step before it is taken.
 
     A loss or gradient that is not a number stops the run: the sequences of the step are written

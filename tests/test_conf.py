@@ -1,4 +1,4 @@
-"""Every YAML of every group composes, binds, is explained, and (at tiny size) becomes what it says."""
+"""Every YAML composes, binds, says when to choose it, and (at tiny size) becomes what it says."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def build(group: str, name: str, run: RunSettings) -> None:
             assert list(corpus.train) == run.data.language_codes()
             assert all(corpus.train.values())
         case "mix":
-            sizes = {code: 10_000 for code in run.data.language_codes()}
+            sizes = dict.fromkeys(run.data.language_codes(), 10000)
             shares = run.mix.shares(sizes, 100_000)
             assert sum(shares.values()) == pytest.approx(1, abs=1e-12)
         case "optimizer":

@@ -71,4 +71,5 @@ class CausalLanguageModel(nn.Module):
     def generate(self, input_ids: Tensor, **options: Any) -> Tensor:
         """transformers' `generate`, with unused embedding rows out of reach."""
         limit = VocabularyLimit(self.vocabulary_limit)
-        return self.network.generate(input_ids, logits_processor=[limit], **options)
+        written: Tensor = self.network.generate(input_ids, logits_processor=[limit], **options)
+        return written

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+from marco.evaluation.history import Evaluation
 from marco.evaluation.plots import write_plots
 from marco.evaluation.summary import TrainingFacts, build_summary, write_summary
 from marco.evaluation.table import results_table
@@ -22,7 +23,7 @@ def finish(module: MarcoModule, callbacks: Sequence[Any]) -> dict[str, Any]:
     and `peak_memory_bytes`.
     """
     context = module.context
-    history = next((c.history for c in callbacks if hasattr(c, "history")), [])
+    history: list[Evaluation] = next((c.history for c in callbacks if hasattr(c, "history")), [])
     clock = next((c for c in callbacks if hasattr(c, "peak_memory_bytes")), None)
     facts = TrainingFacts(
         tokens=module.tokens_seen,

@@ -28,7 +28,7 @@ from marco.training.parallel import shard
 from marco.training.schedules import Schedule
 
 
-class MarcoModule(pl.LightningModule):
+class MarcoModule(pl.LightningModule):  # type: ignore[misc]
     """Trains a root module whose forward returns per-token losses.
 
     Attributes read by callbacks:
@@ -170,7 +170,7 @@ class MarcoModule(pl.LightningModule):
         The mean is over the *global* number of targets; the factor undoes Lightning's division
         by the accumulation and the strategy's averaging over data-parallel processes.
         """
-        losses = self.model(batch["input_ids"], batch["position_ids"], batch["labels"])
+        losses: Tensor = self.model(batch["input_ids"], batch["position_ids"], batch["labels"])
         self._count(losses.detach(), batch)
         scale = self.cut.accumulation * self.cut.world_size / batch["target_tokens"]
         return losses.sum() * scale

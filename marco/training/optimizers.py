@@ -78,7 +78,8 @@ class AdamW:
 
     def groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """Two parameter groups, with and without decay; tied parameters appear once."""
-        decayed, kept = [], []
+        decayed: list[nn.Parameter] = []
+        kept: list[nn.Parameter] = []
         for name, parameter in model.named_parameters():
             if parameter.requires_grad:
                 (kept if kind_of(name, parameter.ndim) in self.no_decay else decayed).append(

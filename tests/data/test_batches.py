@@ -65,7 +65,9 @@ def test_any_number_of_workers_serves_one_order(workers: int) -> None:
 @given(killed=st.integers(0, 12), world=st.sampled_from([1, 2, 4]))
 def test_resuming_goes_on_exactly(killed: int, world: int) -> None:
     whole = list(batches(Cut(8, 8), steps=12))
-    state = dict(zip(SHARES, whole[killed - 1]["counters"].tolist(), strict=True)) if killed else None
+    state = (
+        dict(zip(SHARES, whole[killed - 1]["counters"].tolist(), strict=True)) if killed else None
+    )
     rest = [
         list(batches(Cut(8, 2, rank, world), steps=12 - killed, counters=state))
         for rank in range(world)

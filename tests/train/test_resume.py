@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -166,6 +165,17 @@ def test_checkpoint_of_another_model_is_refused(whole: Path, tmp_path: Path) -> 
     assert "Traceback" not in done.stderr
 
 
+def hit_after(seconds: float, before: int) -> Callable[[Path], bool]:
+    """A moment some seconds after the start, and, in a new run, after its first step."""
+    begin = time.monotonic()
+
+    def ready(folder: Path) -> bool:
+        moved = before > 0 or steps_of(folder) > 0
+        return moved and time.monotonic() - begin > seconds + (5 if before else 0)
+
+    return ready
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("seed", range(12))
 def test_killed_at_any_moment(whole: Path, tmp_path: Path, seed: int) -> None:
@@ -174,14 +184,7 @@ def test_killed_at_any_moment(whole: Path, tmp_path: Path, seed: int) -> None:
     started = False
     for _ in range(3):
         overrides = ["resume=last"] if started else list(LONG)
-        begin = time.monotonic()
-        after = moments.uniform(0, 4)
-        before = steps_of(tmp_path) if started else 0
-
-        def ready(folder: Path, begin: float = begin, after: float = after, before: int = before) -> bool:
-            moved = started and time.monotonic() - begin > 4 or steps_of(folder) > before
-            return moved and time.monotonic() - begin > after
-
+        ready = hit_after(moments.uniform(0, 4), steps_of(tmp_path) if started else 0)
         try:
             process = start_and_signal(tmp_path, signal.SIGKILL, ready, *overrides)
         except AssertionError:

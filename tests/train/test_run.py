@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import subprocess
@@ -68,7 +69,7 @@ def test_every_step_was_logged_over_tokens(finished: Path) -> None:
         assert sum(line[f"data/tokens/{code}"] for code in CODES) == line["tokens"]
         assert all(math.isfinite(line[f"data/epochs/{code}"]) for code in CODES)
     # The total is the mean of the languages, weighted by their tokens of the step.
-    for before, line in zip(lines, lines[1:], strict=False):
+    for before, line in itertools.pairwise(lines):
         new = {c: line[f"data/tokens/{c}"] - before[f"data/tokens/{c}"] for c in CODES}
         total = sum(line[f"train/loss/{c}"] * n for c, n in new.items() if n)
         assert total / 512 == pytest.approx(line["train/loss"], rel=1e-6)

@@ -1,6 +1,6 @@
 """One optimizer step of a tiny run, cut in any way; writes its gradient. A script and a module.
 
-    python one_step.py OUT.safetensors STRATEGY MICRO_SEQUENCES
+python one_step.py OUT.safetensors STRATEGY MICRO_SEQUENCES
 """
 
 from __future__ import annotations

@@ -59,9 +59,7 @@ def test_cut_into_micro_batches(
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
-def test_over_two_processes(
-    whole: dict[str, torch.Tensor], tmp_path: Path, strategy: str
-) -> None:
+def test_over_two_processes(whole: dict[str, torch.Tensor], tmp_path: Path, strategy: str) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run(
         [sys.executable, SCRIPT, tmp_path, strategy, "2"],

@@ -29,7 +29,9 @@ def test_norms_biases_and_embeddings_do_not_decay(architecture: str) -> None:
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     assert decayed["weight_decay"] == 0.3
     assert kept["weight_decay"] == 0.0
-    assert all(names[id(p)].endswith("proj.weight") or "lm_head" in names[id(p)] for p in decayed["params"])
+    assert all(
+        names[id(p)].endswith("proj.weight") or "lm_head" in names[id(p)] for p in decayed["params"]
+    )
     expected = {
         name
         for name in names.values()
