@@ -32,6 +32,12 @@ def option(path: Path) -> tuple[str, str]:
     return relative.parent.as_posix(), path.stem
 
 
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checks make sure that `runs` can be written to."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
     """A tiny pretrained model with its tokenizer."""
