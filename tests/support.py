@@ -23,7 +23,9 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "COLUMNS": "100", **more}
 
 
-def train(folder: Path, *overrides: str, **more: str) -> subprocess.CompletedProcess[str]:
+def train(
+    folder: Path, *overrides: str, timeout: float = 280, **more: str
+) -> subprocess.CompletedProcess[str]:
     """Run train.py in `folder`; its exit code is the caller's to judge."""
     return subprocess.run(
         command(*overrides),
@@ -31,7 +33,7 @@ def train(folder: Path, *overrides: str, **more: str) -> subprocess.CompletedPro
         env=environment(**more),
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=timeout,
     )
 
 

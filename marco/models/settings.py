@@ -1,4 +1,4 @@
-"""What a model config may say. No torch here; `build` imports it when the model is really wanted."""
+"""What a model config may say. No torch here; `build` imports it when a model is wanted."""
 
 from __future__ import annotations
 

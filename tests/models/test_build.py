@@ -129,7 +129,7 @@ def test_gguf_loads(tmp_path: Path) -> None:
 
 def test_wrong_places_are_named(tiny: QwenModel, tmp_path: Path) -> None:
     (tmp_path / "qwen").mkdir()
-    with pytest.raises(ConfigError, match="no such folder. Did you mean 'qwen'"):
+    with pytest.raises(ConfigError, match=r"no such folder\. Did you mean 'qwen'"):
         PretrainedModel(path=str(tmp_path / "qwem")).check()
     with pytest.raises(ConfigError, match=r"no config\.json"):
         PretrainedModel(path=str(tmp_path / "qwen")).check()
