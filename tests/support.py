@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Any
 
 TRAIN = Path(__file__).parents[1] / "train.py"
-FAST = ("debug=fast", "data.languages=[eng,swh,tha]", "logger=none")
+FAST = (
+    "debug=fast",
+    "data.languages=[eng,swh,tha]",
+    "logger=none",
+    "tokenizer.vocab_size=512",
+    "model.hidden_size=32",
+    "model.intermediate_size=64",
+    "model.num_hidden_layers=2",
+    "model.num_attention_heads=2",
+)
 
 
 def command(*overrides: str) -> list[str]:

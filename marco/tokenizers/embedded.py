@@ -32,7 +32,7 @@ class EmbeddedTokenizer:
         vocab_size: entries, "<|endoftext|>" (the last) included; a small corpus may yield fewer.
     """
 
-    vocab_size: int = 4096
+    vocab_size: int = 1024
 
     def __post_init__(self) -> None:
         if self.vocab_size < _SMALLEST:
