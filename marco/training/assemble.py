@@ -17,6 +17,7 @@ from marco.data.streams import TokenStream, tokenise_corpus
 from marco.models.build import parameter_count
 from marco.tracking.flops import training_flops_per_token
 from marco.training.context import RunContext
+from marco.training.launch import cores_each
 from marco.training.module import MarcoModule
 
 if TYPE_CHECKING:
@@ -139,7 +140,10 @@ def flops_per_token(network: PreTrainedModel, length: int) -> float:
 
 
 def choose(run: RunSettings, before: dict[str, Any]) -> dict[str, Any]:
-    """What is decided when a run begins, or was decided before: threads and kernel backend."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    threads = run.trainer.threads or max(1, (cores or 1) // run.trainer.devices)
+    """What is decided when a run begins, or was decided before: threads and kernel backend.
+
+    `OMP_NUM_THREADS` counts where `trainer.threads` says nothing.
+    """
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    threads = run.trainer.threads or (int(given) if given.isdecimal() else cores_each(1))
     return {"threads": threads, "kernels": run.kernels.backend, **before}

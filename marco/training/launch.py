@@ -11,9 +11,10 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 
-def in_worker() -> bool:
-    """Whether somebody (torchrun, or `launch`) already started this process as one of many."""
-    return "LOCAL_RANK" in os.environ
+def cores_each(processes: int) -> int:
+    """CPU cores of this machine that are ours, shared out evenly over so many processes."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, (cores or 1) // processes)
 
 
 def launch(work: Callable[[Path], int], folder: Path, devices: int) -> int:
@@ -23,6 +24,7 @@ def launch(work: Callable[[Path], int], folder: Path, devices: int) -> int:
     included; here a child gets the run folder, whose config says everything. When one process
     fails the others are ended.
     """
+    os.environ.setdefault("OMP_NUM_THREADS", str(cores_each(devices)))  # torch's launcher says 1
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,

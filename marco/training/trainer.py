@@ -24,7 +24,8 @@ class TrainerSettings:
         precision: `fp32`; `bf16-autocast` (fp32 weights, bf16 products); `bf16-master` (bf16
             weights and gradients, fp32 masters in the optimizer).
         num_workers: loader processes per training process; 0 loads in the training process.
-        threads: CPU threads for torch in each process; null shares the cores out evenly.
+        threads: CPU threads for torch in each process; null takes `OMP_NUM_THREADS`, else
+            shares the cores out evenly.
         keep_pages: tell glibc to keep freed blocks instead of returning them to the system;
             faster on a CPU, at the price of some memory.
         gradient_checkpointing: recompute each layer's activations in the backward.
