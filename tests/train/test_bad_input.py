@@ -50,7 +50,7 @@ def refuse(
         (["tokenizer=pretrained", "tokenizer.path=./nowhere"], ["nowhere"]),
         (["model=pretrained"], ["model.path"]),
         (["model=pretrained", "model.path=./nowhere"], ["model.path=./nowhere", "no such folder"]),
-        (["model.num_key_value_heads=3"], ["num_key_value_heads=3"]),
+        (["model.num_key_value_heads=2"], ["num_key_value_heads=2"]),
         (["batch.sequences=7", "batch.micro_sequences=2"], ["batch.sequences=7"]),
         (["trainer=ddp", "batch.sequences=7"], ["trainer.devices=2"]),
         (["trainer.devices=2"], ["trainer.strategy"]),
