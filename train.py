@@ -6,11 +6,13 @@ python train.py [group=option] [key=value] …        python train.py --help
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from pathlib import Path
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -19,6 +21,7 @@ from marco.config import (
     CHANGEABLE,
     bind_all,
     check_command_line,
+    command_line_sources,
     conf_dir,
     load_config,
     load_resumed,
@@ -26,6 +29,10 @@ from marco.config import (
 )
 from marco.errors import MarcoError
 from marco.training.checks import check_run
+
+log = logging.getLogger("marco")
+
+FAILED: list[Path] = []
 
 
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")
@@ -39,16 +46,22 @@ def job(cfg: DictConfig) -> float | None:
     overrides = list(hydra_config.overrides.task)
     try:
         if cfg.resume is not None:
-            cfg = load_resumed(overrides).cfg
+            args = get_args_parser().parse_args()
+            cfg = load_resumed(args.overrides, sources=command_line_sources(args)).cfg
         save_config(cfg, overrides, folder, changeable=CHANGEABLE)
         open_folder(folder, Path(cfg.paths.runs))
         devices = int(cfg.trainer.devices)
         code = work(folder) if devices == 1 else launch(work, folder, devices)
     except MarcoError as error:
-        print(f"error: {error}", file=sys.stderr)
+        log.error("error: %s", error)
         code = 1
-    if code and not (code == 1 and hydra_config.mode == RunMode.MULTIRUN):
-        raise SystemExit(code)  # a failed run does not end a sweep; an interrupted one does
+    except KeyboardInterrupt:
+        log.error("Interrupted before training began.")
+        code = 130
+    if code == 1 and hydra_config.mode == RunMode.MULTIRUN:
+        FAILED.append(folder)  # a failed run does not end a sweep; an interrupted one does
+    elif code:
+        raise SystemExit(code)
     return _result(folder)
 
 
@@ -60,7 +73,7 @@ def work(folder: Path) -> int:
     try:
         return fit(run, folder)
     except MarcoError as error:
-        print(f"error: {error}", file=sys.stderr)
+        log.error("error: %s", error)
         return 1
 
 
@@ -78,6 +91,9 @@ def main() -> None:
         sys.exit("error: start train.py itself, not under torchrun: it starts trainer.devices.")
     sys.argv[1:] = check_command_line(sys.argv[1:], check_run)
     job()
+    if FAILED:
+        names = ", ".join(folder.name for folder in FAILED)
+        sys.exit(f"error: of the sweep's runs these failed: {names} (their log.txt says why)")
 
 
 if __name__ == "__main__":

@@ -51,10 +51,9 @@ class Checkpoint(pl.Callback):  # type: ignore[misc]
         self._saved_step = -1
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take over Ctrl-C and SIGTERM."""
+        """A checkpoint that was just read need not be written again."""
         assert isinstance(pl_module, MarcoModule)
         self._saved_step = pl_module.step if pl_module.context.resume_from else -1
-        pl_module.context.interrupt.install()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
@@ -77,11 +76,6 @@ class Checkpoint(pl.Callback):  # type: ignore[misc]
         assert isinstance(pl_module, MarcoModule)
         if self._saved_step == pl_module.step:
             self._tidy(trainer, pl_module)
-
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Give Ctrl-C and SIGTERM back."""
-        assert isinstance(pl_module, MarcoModule)
-        pl_module.context.interrupt.restore()
 
     def _due(self, module: MarcoModule) -> bool:
         if self.every_tokens is None:

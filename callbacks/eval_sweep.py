@@ -102,9 +102,13 @@ class EvalSweep(pl.Callback):  # type: ignore[misc]
             training_paused(trainer.callbacks, "evaluating"),
             trainer.precision_plugin.val_step_context(),
         ):
-            rows = self._sweep.run(
-                pl_module.model, shard=_shard(trainer), progress=_ProgressLine(trainer)
-            )
+            try:
+                rows = self._sweep.run(
+                    pl_module.model, shard=_shard(trainer), progress=_Progress(trainer, pl_module)
+                )
+            except _Stopped:
+                log.info("The evaluation was stopped; a resumed run makes it again.")
+                return None
             evaluation = Evaluation(pl_module.step, pl_module.tokens_seen, tuple(rows))
             self.history.append(evaluation)
             every = self._sweep.settings.every_tokens
@@ -147,14 +151,26 @@ class EvalSweep(pl.Callback):  # type: ignore[misc]
             return False
 
 
-class _ProgressLine:
-    """Tells the progress bar what is being evaluated and how far that is."""
+class _Stopped(BaseException):
+    """Somebody asked the run to stop; not an Exception, which a failed task would be."""
 
-    def __init__(self, trainer: pl.Trainer) -> None:
+
+class _Progress:
+    """Tells the progress bar what is being evaluated and how far that is.
+
+    Stops an evaluation under way when the run is to stop, but for the one before the first step,
+    which nothing could make up for; several processes, which score in step, finish it.
+    """
+
+    def __init__(self, trainer: pl.Trainer, module: Trained) -> None:
+        self._module = module
+        self._may_stop = trainer.world_size == 1 and module.tokens_seen > 0
         self._bars = [c for c in trainer.callbacks if isinstance(c, Pausable)]
         self._shown = 0.0
 
     def __call__(self, task: str, done: int, total: int) -> None:
+        if self._may_stop and self._module.interrupted:
+            raise _Stopped
         now = time.perf_counter()
         if now - self._shown >= UPDATE:
             self._shown = now

@@ -66,6 +66,8 @@ class Stability(pl.Callback):  # type: ignore[misc]
         assert isinstance(pl_module, MarcoModule)
         metrics = pl_module.measure()
         loss, norm = metrics["train/loss"], metrics["train/gradient_norm"]
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            self._refuse(pl_module, loss, norm)
         spike = self.spikes != "ignore" and self._rule.is_spike(loss, norm)
         if spike:
             self._in_a_row += 1
@@ -76,8 +78,6 @@ class Stability(pl.Callback):  # type: ignore[misc]
                 self._roll_back(trainer, pl_module)
             return
         self._in_a_row = 0
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            self._refuse(pl_module, loss, norm)
 
     def state_dict(self) -> dict[str, Any]:
         """Counts and window, so that a resumed run judges alike."""

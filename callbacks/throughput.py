@@ -64,7 +64,10 @@ class Throughput(Callback):  # type: ignore[misc]
 
     @property
     def peak_memory_bytes(self) -> int:
-        """Most memory in use at a step of the training (of rank 0), resumed parts included."""
+        """Most memory in use at a step of the training (of rank 0), resumed parts included.
+
+        On a CPU it is the process that is measured: in a sweep, the largest of its runs so far.
+        """
         return self._peak_memory
 
     def pause_training(self, reason: str) -> None:
@@ -85,6 +88,8 @@ class Throughput(Callback):  # type: ignore[misc]
         if known is None and trainer.is_global_zero:
             names = ", ".join(entry.name for entry in DEVICES)
             log.info("no MFU: the peak FLOP/s of %r is not known (known: %s)", name, names)
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
         self._seen = _tracked(pl_module).tokens_seen
         self._clock.start()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from marco.config.bind import Deferred, bind, bind_named
-from marco.config.checked import check_command_line
+from marco.config.checked import check_command_line, command_line_sources
 from marco.config.children import use_job_arguments
 from marco.config.compose import Sources, compose, container
 from marco.config.paths import Paths, conf_dir
@@ -25,6 +25,7 @@ __all__ = [
     "bind_all",
     "bind_named",
     "check_command_line",
+    "command_line_sources",
     "compose",
     "conf_dir",
     "container",

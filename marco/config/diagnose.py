@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from marco.config.keys import dotted_keys, nearest_key
@@ -180,7 +180,7 @@ def _no_option(group: str, option: str, options: Sequence[str]) -> str:
     )
 
 
-def _tree(loader: ConfigLoaderImpl, name: str, parsed: Sequence[Override]) -> DictConfig | None:
+def _tree(loader: ConfigLoaderImpl, name: str, parsed: Sequence[Override]) -> dict[Any, Any] | None:
     """Compose without the value overrides, so that the keys which do exist can be listed."""
     groups = [
         str(override.input_line)
@@ -194,8 +194,10 @@ def _tree(loader: ConfigLoaderImpl, name: str, parsed: Sequence[Override]) -> Di
             cfg = loader.load_configuration(name, kept, RunMode.MULTIRUN)
         except COMPOSITION_ERRORS:
             continue
-        plain = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
-        return plain if isinstance(plain, DictConfig) else None
+        tree = OmegaConf.to_container(cfg, resolve=False)  # missing values stay "???"
+        assert isinstance(tree, dict)
+        tree.pop("hydra", None)
+        return tree
     return None
 
 

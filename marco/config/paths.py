@@ -26,13 +26,11 @@ class Paths:
 
     runs: str
     """One folder a run, ``<runs>/<name>/<time>``; ``<runs>/last`` points at the newest."""
-    cache: str
-    """What can be made again: trained tokenizers, tokenised text."""
     models: str
     """Prepared base models."""
 
     def __post_init__(self) -> None:
-        for key in ("runs", "cache", "models"):
+        for key in ("runs", "models"):
             value = getattr(self, key)
             if not value.strip() or "\0" in value:
                 raise ConfigError(f"paths.{key} should be a folder, got {value!r}.")
@@ -41,13 +39,3 @@ class Paths:
     def runs_folder(self) -> Path:
         """``runs`` with ``~`` expanded."""
         return Path(self.runs).expanduser()
-
-    @property
-    def cache_folder(self) -> Path:
-        """``cache`` with ``~`` expanded."""
-        return Path(self.cache).expanduser()
-
-    @property
-    def models_folder(self) -> Path:
-        """``models`` with ``~`` expanded."""
-        return Path(self.models).expanduser()

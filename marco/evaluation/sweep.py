@@ -40,6 +40,8 @@ class Trained(Protocol):
     step: int
     #: Whether the batch that just ended also ended an optimizer step.
     at_boundary: bool
+    #: Whether somebody asked the run to stop.
+    interrupted: bool
     #: The root module, ``forward(input_ids, position_ids, labels)`` → nats of every token.
     model: nn.Module
 

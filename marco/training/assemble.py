@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from marco.data.streams import TokenStream, tokenise_corpus
 from marco.models.build import parameter_count
 from marco.tracking.flops import training_flops_per_token
 from marco.training.context import RunContext
+from marco.training.interrupts import SIGNALS
 from marco.training.launch import cores_each
 from marco.training.module import MarcoModule
 
@@ -75,7 +77,9 @@ def build_module(run: RunSettings, text: Text, context: RunContext) -> MarcoModu
     """Build model, root module and LightningModule; the optimizer comes with the trainer."""
     network = run.model.build(len(text.tokenizer), run.seed)
     if run.trainer.precision == "bf16-master":
-        network.to(torch.bfloat16)
+        for parameter in network.parameters():  # not the rotary angles, which need fp32
+            parameter.data = parameter.data.to(torch.bfloat16)
+    network.train()  # from_pretrained leaves it in evaluation mode
     if run.trainer.gradient_checkpointing:
         network.gradient_checkpointing_enable({"use_reentrant": False})
     log.info(
@@ -123,7 +127,14 @@ def build_loader(run: RunSettings, text: Text, module: MarcoModule) -> DataLoade
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator().manual_seed(run.seed),  # leaves the global one alone
         multiprocessing_context="spawn" if run.trainer.num_workers else None,
+        worker_init_fn=outlive_signals,
     )
+
+
+def outlive_signals(worker: int) -> None:
+    """Leave Ctrl-C and SIGTERM to the training process, which still needs its next batches."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def flops_per_token(network: PreTrainedModel, length: int) -> float:

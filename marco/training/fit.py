@@ -20,6 +20,7 @@ from marco.training.checkpoint import latest
 from marco.training.checkpoints.files import read_json
 from marco.training.context import RunContext
 from marco.training.finish import finish
+from marco.training.interrupts import InterruptHandlers
 from marco.training.log import set_up_logging
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ def fit(run: RunSettings, folder: Path) -> int:
     if run.evaluation is not None:
         context.sweep = run.evaluation.prepare(text.tokenizer, text.corpus)
     callbacks = [node.create(pl.Callback) for node in run.callbacks.values()]
+    callbacks.insert(0, InterruptHandlers(context.interrupt))
     for callback in callbacks:
         if callback.state_key in progress.get("callbacks", {}):
             callback.load_state_dict(progress["callbacks"][callback.state_key])

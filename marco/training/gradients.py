@@ -31,8 +31,9 @@ def global_norm(gradients: Iterable[Tensor]) -> Tensor:
         kinds.setdefault(key, []).append(gradient)
     norms = []
     for members in kinds.values():
-        norm = torch.nn.utils.get_total_norm(members, foreach=True)
-        norms.append((norm.full_tensor() if isinstance(norm, DTensor) else norm).float())
+        each = [torch.linalg.vector_norm(gradient.float()) for gradient in members]
+        norm = torch.linalg.vector_norm(torch.stack(each))
+        norms.append(norm.full_tensor() if isinstance(norm, DTensor) else norm)
     return torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros(())
 
 
@@ -42,4 +43,4 @@ def scale_gradients(gradients: Iterable[Tensor], norm: Tensor, largest: float) -
     factor = torch.clamp(largest / (norm + 1e-6), max=1.0)
     for gradient in gradients:
         local = gradient.to_local() if isinstance(gradient, DTensor) else gradient
-        local.mul_(factor.to(device=local.device, dtype=local.dtype))
+        local.mul_(factor.to(local.device))  # in fp32, whatever the gradient's type

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import signal
+import time
 from types import FrameType
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SAME = 2.0  # seconds
 
 
 class Interrupt:
     """Remembers that the user, or the cluster, asked to stop.
 
     The first signal is kept for the next step boundary; a second one ends the process at once.
-    `number` is the signal received, or 0.
+    One that follows within `SAME` seconds is the first again: a terminal sends Ctrl-C to every
+    process of a run, and the launcher hands it on. `number` is the signal received, or 0.
     """
 
     def __init__(self) -> None:
         self.number = 0
+        self._received = 0.0
         self._before: dict[signal.Signals, Any] = {}
 
     def install(self) -> None:
@@ -53,6 +58,23 @@ class Interrupt:
         return 128 + self.number
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self.number:
+        now = time.monotonic()
+        if self.number and now - self._received > SAME:
             raise SystemExit(128 + number)
         self.number = number
+        self._received = now
+
+
+class InterruptHandlers(pl.Callback):  # type: ignore[misc]
+    """Listens to the signals from the start of training to its end; first in the list."""
+
+    def __init__(self, interrupt: Interrupt) -> None:
+        self.interrupt = interrupt
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take the signals over, now that Lightning has put its handlers in place."""
+        self.interrupt.install()
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Give them back."""
+        self.interrupt.restore()

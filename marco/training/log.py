@@ -13,7 +13,10 @@ class ConsoleHandler(logging.Handler):
     """Prints records through the shared console, so that they land above the progress bar."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one record; warnings in yellow."""
+        """Print one record; warnings in yellow, errors on stderr."""
+        if record.levelno >= logging.ERROR:
+            print(self.format(record), file=sys.stderr)
+            return
         style = "yellow" if record.levelno >= logging.WARNING else None
         console().print(self.format(record), style=style, markup=False, soft_wrap=True)
 

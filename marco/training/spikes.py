@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections import deque
 from collections.abc import Iterable
@@ -43,4 +42,4 @@ class SpikeRule:
         if len(recent) < max(2, self.window // 2):
             return False
         mean, deviation = statistics.fmean(recent), statistics.stdev(recent)
-        return not math.isfinite(value) or value > mean + self.sigmas * deviation
+        return value > mean + self.sigmas * deviation

@@ -53,15 +53,16 @@ class TrainerSettings:
             )
 
     def check(self) -> None:
-        """Raise ConfigError where the machine lacks what is asked for. Imports torch for a GPU."""
-        if self.accelerator != "gpu":
+        """Raise ConfigError where the machine lacks what is asked for. Imports torch if it must."""
+        if self.accelerator == "cpu" or (self.accelerator == "auto" and self.devices == 1):
             return
         import torch
 
-        if torch.cuda.device_count() < self.devices:
+        there = torch.cuda.device_count()
+        if there < self.devices and (there or self.accelerator == "gpu"):
             raise ConfigError(
-                f"trainer.accelerator=gpu with trainer.devices={self.devices}: this machine "
-                f"has {torch.cuda.device_count()} GPUs."
+                f"trainer.devices={self.devices}: this machine has {there} GPUs "
+                "(trainer.accelerator=cpu does without)."
             )
 
     def lightning(
@@ -77,8 +78,12 @@ class TrainerSettings:
         Callbacks that write files of their own put them into `folder`.
         """
         import pytorch_lightning as pl
+        import torch
         from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy
 
+        accelerator = self.accelerator
+        if accelerator == "auto":
+            accelerator = "gpu" if torch.cuda.is_available() else "cpu"
         strategy: Any = "auto"
         if self.strategy == "ddp":
             strategy = DDPStrategy(gradient_as_bucket_view=True)
@@ -87,7 +92,7 @@ class TrainerSettings:
                 data_parallel_size=self.devices, tensor_parallel_size=1
             )
         return pl.Trainer(
-            accelerator=self.accelerator,
+            accelerator=accelerator,
             devices=self.devices,
             strategy=strategy,
             precision="bf16-mixed" if self.precision == "bf16-autocast" else "32-true",

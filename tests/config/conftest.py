@@ -178,7 +178,6 @@ tokens: 8192
     "paths/default": """
 _target_: marco.config.paths.Paths
 runs: runs
-cache: cache
 models: models
 """,
 } | {

@@ -27,11 +27,10 @@ def test_a_batch_is_cut_evenly_or_refused(length: int, sequences: int, micro: in
 
 def test_paths_expand_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    paths = Paths(runs="~/runs", cache="cache", models="models")
+    paths = Paths(runs="~/runs", models="models")
     assert paths.runs_folder == tmp_path / "runs"
-    assert paths.cache_folder == Path("cache")
     with pytest.raises(ConfigError, match=r"paths\.runs"):
-        Paths(runs=" ", cache="cache", models="models")
+        Paths(runs=" ", models="models")
 
 
 def test_the_source_tree_is_used_in_a_source_tree() -> None:
