@@ -47,6 +47,8 @@ def refuse(
         (["data.languages=[eng,en]"], ["eng"]),
         (["data=files"], ["data.path"]),
         (["data=files", "data.path=nowhere"], ["nowhere"]),
+        (["data=files", "data.pth=texts"], ["data.pth", "Did you mean 'data.path'"]),
+        (["model=pretrained", "optimizer.lrr=1"], ["optimizer.lrr", "Did you mean 'optimizer.lr'"]),
         (["tokenizer=pretrained", "tokenizer.path=./nowhere"], ["nowhere"]),
         (["model=pretrained"], ["model.path"]),
         (["model=pretrained", "model.path=./nowhere"], ["model.path=./nowhere", "no such folder"]),

@@ -145,3 +145,13 @@ def test_sweep_gives_separate_runs_in_one_group(tmp_path: Path) -> None:
     assert {config["logger"]["group"] for config in configs} == {"debug_fast"}
     ids = {next((run / "wandb").glob("offline-run-*")).name.rpartition("-")[2] for run in runs}
     assert len(ids) == 4
+
+
+def test_a_failed_run_does_not_end_a_sweep(tmp_path: Path) -> None:
+    done = train(tmp_path, "-m", *FAST, "optimizer.lr=1e30,1e-3", "evaluation=none")
+    assert done.returncode == 1
+    assert "these failed: 0" in done.stderr
+    runs = next((tmp_path / "runs" / "debug_fast").glob("*-sweep"))
+    assert "gradient norm" in (runs / "0" / "log.txt").read_text()
+    assert not (runs / "0" / "summary.json").exists()
+    assert (runs / "1" / "summary.json").exists()
