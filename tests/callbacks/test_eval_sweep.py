@@ -28,6 +28,7 @@ class Module(pl.LightningModule):  # type: ignore[misc]
         super().__init__()
         self.model = nn.Linear(1, 1)
         self.step = 0
+        self.interrupted = False
         self.at_boundary = False
         self.total_tokens = 500
         self.automatic_optimization = False
