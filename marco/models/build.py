@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -145,7 +146,7 @@ def _load(path: str) -> PreTrainedModel:
             f"model.path={path} needs packages that are not installed: "
             f'pip install "marco-train[prepare]". ({error})'
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise ConfigError(f"model.path={path} cannot be loaded: {error}") from error
     _check_architecture(model.config, path)
     return model

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytorch_lightning as pl
 import torch
 
 from marco.config import RunSettings, load_config, resolved
-from marco.errors import CheckpointError
+from marco.errors import CheckpointError, ConfigError
 from marco.tracking.console import console
 from marco.training.allocator import keep_pages
 from marco.training.assemble import build_loader, build_module, choose, read_text
@@ -54,6 +55,11 @@ def fit(run: RunSettings, folder: Path) -> int:
     module = build_module(run, text, context)
     if path is not None:
         module.restore_progress(progress)
+        if module.step > module.total_steps:
+            raise ConfigError(
+                f"tokens={run.tokens} is less than this run has already been trained on: "
+                f"{module.tokens_seen}."
+            )
         log.info("Resuming at step %d of %d from %s.", module.step, module.total_steps, path.name)
     if run.evaluation is not None:
         context.sweep = run.evaluation.prepare(text.tokenizer, text.corpus)
@@ -76,8 +82,9 @@ def fit(run: RunSettings, folder: Path) -> int:
             trainer.fit(module, build_loader(run, text, module))
         if module.interrupted:
             status = "interrupted"
-            if rank == 0:
-                console().print(f"Go on with: python train.py resume={_shown(folder)}")
+            if rank == 0 and context.checkpoints.is_dir():
+                resume = shlex.quote(f"resume={_shown(folder)}")
+                console().print(f"Go on with: python train.py {resume}", soft_wrap=True)
             return context.interrupt.exit_code
         if rank == 0:
             text.tokenizer.save(folder / "tokenizer")

@@ -75,6 +75,13 @@ class InterruptHandlers(pl.Callback):  # type: ignore[misc]
         """Take the signals over, now that Lightning has put its handlers in place."""
         self.interrupt.install()
 
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
+    ) -> None:
+        """Stop at the end of a step, whether or not there is a callback that saves it."""
+        if pl_module.at_boundary and self.interrupt.agreed(pl_module.device):
+            trainer.should_stop = True
+
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Give them back."""
         self.interrupt.restore()
