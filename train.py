@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from marco.config import (
     conf_dir,
     load_config,
     load_resumed,
+    redact_file,
     save_config,
 )
 from marco.errors import MarcoError
@@ -45,6 +47,8 @@ def job(cfg: DictConfig) -> float | None:
     folder = Path(hydra_config.runtime.output_dir).absolute()
     overrides = list(hydra_config.overrides.task)
     try:
+        if hydra_config.mode == RunMode.MULTIRUN:
+            redact_file(Path(hydra_config.sweep.dir) / "multirun.yaml")
         if cfg.resume is not None:
             args = get_args_parser().parse_args()
             cfg = load_resumed(args.overrides, sources=command_line_sources(args)).cfg
@@ -55,9 +59,9 @@ def job(cfg: DictConfig) -> float | None:
     except MarcoError as error:
         log.error("error: %s", error)
         code = 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         log.error("Interrupted before training began.")
-        code = 130
+        code = 128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)
     if code == 1 and hydra_config.mode == RunMode.MULTIRUN:
         FAILED.append(folder)  # a failed run does not end a sweep; an interrupted one does
     elif code:
@@ -66,15 +70,10 @@ def job(cfg: DictConfig) -> float | None:
 
 
 def work(folder: Path) -> int:
-    """What every process of a run does; returns its exit code."""
+    """What every process of a run does; returns its exit code, or raises MarcoError."""
     from marco.training.fit import fit
 
-    run = bind_all(load_config(folder))
-    try:
-        return fit(run, folder)
-    except MarcoError as error:
-        log.error("error: %s", error)
-        return 1
+    return fit(bind_all(load_config(folder)), folder)
 
 
 def _result(folder: Path) -> float | None:
@@ -89,8 +88,11 @@ def main() -> None:
     """Check the whole command line, then hand it to Hydra."""
     if "LOCAL_RANK" in os.environ:
         sys.exit("error: start train.py itself, not under torchrun: it starts trainer.devices.")
-    sys.argv[1:] = check_command_line(sys.argv[1:], check_run)
-    job()
+    try:
+        sys.argv[1:] = check_command_line(sys.argv[1:], check_run)
+        job()
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
     if FAILED:
         names = ", ".join(folder.name for folder in FAILED)
         sys.exit(f"error: of the sweep's runs these failed: {names} (their log.txt says why)")

@@ -73,9 +73,7 @@ class EvalSweep(pl.Callback):  # type: ignore[misc]
         elif self._is_due(pl_module.tokens_seen):
             self.evaluate(trainer, pl_module)
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: Trained, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Trained, *args: Any) -> None:
         """Evaluate when the step that just ended crossed the next multiple of every_tokens."""
         if pl_module.at_boundary and self._is_due(pl_module.tokens_seen):
             self.evaluate(trainer, pl_module)

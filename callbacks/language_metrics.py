@@ -42,14 +42,7 @@ class LanguageMetrics(Callback):  # type: ignore[misc]
         self._language_loss: dict[str, float] = {}
         self._language_tokens: dict[str, int] = {}
 
-    def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         """Add an optimizer step to the sums; log when it is due."""
         module: TrackedModule = pl_module
         if not module.at_boundary:

@@ -75,14 +75,7 @@ class Profile(Callback):  # type: ignore[misc]
         self._profiler = profile(activities=activities, record_shapes=True)
         self._profiler.start()
 
-    def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         """Stop and write after the last profiled step."""
         module: TrackedModule = pl_module
         if module.at_boundary and module.step >= self._first_step + self.steps:

@@ -115,14 +115,7 @@ class TokenProgress(ProgressBar):  # type: ignore[misc]
             verb = "resumed at" if module.step else "training from"
             screen.print(f"{verb} {self._line(module)}", soft_wrap=True)
 
-    def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         """Move the bar after an optimizer step."""
         module: TrackedModule = pl_module
         if not module.at_boundary:

@@ -58,11 +58,6 @@ class Throughput(Callback):  # type: ignore[misc]
         return self._clock.seconds
 
     @property
-    def tokens_per_second(self) -> float:
-        """Mean over the whole training; 0 before the first step."""
-        return self._tokens / self.seconds if self.seconds > 0 else 0.0
-
-    @property
     def peak_memory_bytes(self) -> int:
         """Most memory in use at a step of the training (of rank 0), resumed parts included.
 
@@ -93,22 +88,7 @@ class Throughput(Callback):  # type: ignore[misc]
         self._seen = _tracked(pl_module).tokens_seen
         self._clock.start()
 
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Hold the clock in Lightning's own validation."""
-        self.pause_training("evaluating")
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Let the clock go on."""
-        self.resume_training()
-
-    def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         """Count the tokens of an optimizer step; log when it is due."""
         module = _tracked(pl_module)
         if not module.at_boundary or self._seen is None:

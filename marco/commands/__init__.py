@@ -35,8 +35,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # `marco languages | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _stop_printing()
         return 0
+    except OSError as error:  # what a command itself reads and writes is a MarcoError
+        _stop_printing()
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _stop_printing() -> None:
+    """What is left in the buffer would fail again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def command_names() -> list[str]:

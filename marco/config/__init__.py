@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from marco.config.bind import Deferred, bind, bind_named
-from marco.config.checked import check_command_line, command_line_sources
+from marco.config.checked import check_command_line, command_line_sources, quoted
 from marco.config.children import use_job_arguments
 from marco.config.compose import Sources, compose, container
 from marco.config.paths import Paths, conf_dir
-from marco.config.redact import resolved
+from marco.config.redact import redact_file, resolved
 from marco.config.resume import CHANGEABLE, Resumed, load_resumed, resume_value
 from marco.config.run import Batch, RunSettings, bind_all
 from marco.config.saved import load_config, save_config
@@ -31,6 +31,8 @@ __all__ = [
     "container",
     "load_config",
     "load_resumed",
+    "quoted",
+    "redact_file",
     "resolved",
     "resume_value",
     "save_config",

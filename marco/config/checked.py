@@ -56,7 +56,9 @@ class _Parser(argparse.ArgumentParser):
 
 def _checked(argv: list[str], check: Check) -> list[str]:
     args = parse_flags(argv)
-    if args.shell_completion or args.hydra_help or args.experimental_rerun is not None:
+    if args.experimental_rerun is not None:
+        raise ConfigError("--experimental-rerun: use resume=<run folder> instead.")
+    if args.shell_completion or args.hydra_help:
         return argv
     if args.resolve and args.cfg is None and not args.help:
         raise ConfigError("--resolve goes with --cfg or --help.")

@@ -146,8 +146,10 @@ def _option(override: Override, loader: ConfigLoaderImpl, parsed: Sequence[Overr
     group = override.key_or_group
     if override.is_delete() or override.is_sweep_override():
         return None
-    if value is None and loader.get_group_options(group, ObjectType.CONFIG):
-        return f"'{override.input_line}': to leave a group out, write ~{group}."
+    choices = loader.get_group_options(group, ObjectType.CONFIG)
+    if value is None and choices:
+        instead = f"{group}=none" if "none" in choices else f"one of {', '.join(choices)}"
+        return f"'{override.input_line}': a group is not null: choose {instead}."
     if not isinstance(value, (str, list)):
         return None
     searchpath = [str(o.input_line) for o in parsed if o.key_or_group == "hydra.searchpath"]

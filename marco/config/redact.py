@@ -60,6 +60,18 @@ def redact_overrides(overrides: list[str]) -> list[str]:
     return [_without(text, secrets) for text in safe]
 
 
+def redact_file(path: Path) -> None:
+    """Take the secrets out of the ``multirun.yaml`` that Hydra wrote, if it is there."""
+    if not path.is_file():
+        return
+    tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    safe = _redact(tree, "", secret_values())
+    given = safe["hydra"]["overrides"]
+    given["task"] = redact_overrides(given["task"])
+    if safe != tree:
+        write(to_yaml(safe), path)
+
+
 def secret_values() -> list[str]:
     """Return the values of the environment's secrets, the longest first."""
     found = {

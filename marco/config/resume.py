@@ -16,9 +16,9 @@ from marco.config.compose import Sources, compose, require_complete
 from marco.config.saved import CONFIG, load_config, require_secrets
 from marco.errors import CheckpointError, ConfigError, nearest
 
-CHANGEABLE = ("tokens", "trainer.devices")
+CHANGEABLE = ("tokens", "trainer.devices", "trainer.strategy")
 """Values that may change on resume, beside the whole group ``logger``."""
-_ALLOWED = "tokens, trainer.devices, logger and logger.*"
+_ALLOWED = "tokens, trainer.devices, trainer.strategy, logger and logger.*"
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ def load_resumed(overrides: list[str], *, sources: Sources | None = None) -> Res
     """Return the run that ``resume=`` names, with its saved config.
 
     The saved config wins: of the other overrides only the budget (``tokens``), ``trainer.devices``
-    and the ``logger`` group are accepted (``paths.runs`` says where to look, Hydra's own keys do
-    not touch the run). Raises ConfigError naming the first override that may not be given, and
-    CheckpointError for a folder that is no run or has no checkpoint.
+    and ``.strategy``, and the ``logger`` group are accepted (``paths.runs`` says where to look,
+    Hydra's own keys do not touch the run). Raises ConfigError naming the first override that may
+    not be given, and CheckpointError for a folder that is no run or has no checkpoint.
     """
     wanted = resume_value(overrides)
     if wanted is None:

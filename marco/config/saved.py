@@ -19,6 +19,7 @@ from marco.errors import CheckpointError, ConfigError
 CONFIG = "config.yaml"
 INTERPOLATIONS = "interpolations.yaml"
 OVERRIDES = "overrides.txt"
+PATHS = ("data.path", "model.path", "tokenizer.path", "paths.runs")
 _ENVIRONMENT = re.compile(r"\$\{\s*oc\.env\s*:\s*['\"]?(\w+)")
 
 
@@ -28,15 +29,18 @@ def save_config(
     """Write a run's configuration to its folder.
 
     - ``config.yaml``: everything, resolved, without secrets.
-    - ``overrides.txt``: the command line's overrides, one a line, without secrets.
+    - ``overrides.txt``: the command line's overrides, one a line, without secrets; those of a
+      resume follow below.
     - ``interpolations.yaml``: ``{dotted key: how it was written}`` for the keys whose value follows
       one of the ``changeable`` keys, or a secret of the environment. Without it a schedule that
       says ``${tokens}`` would keep the old budget when a resumed run is given another.
     """
-    redact.write(redact.to_yaml(redact.resolved(cfg)), folder / CONFIG)
+    redact.write(redact.to_yaml(redact.resolved(_with_whole_paths(cfg))), folder / CONFIG)
     redact.write(redact.to_yaml(_following(cfg, changeable)), folder / INTERPOLATIONS)
+    before = folder / OVERRIDES
+    kept = before.read_text(encoding="utf-8") if cfg.resume is not None and before.is_file() else ""
     lines = [f"{line}\n" for line in redact.redact_overrides(overrides)]
-    redact.write("".join(lines), folder / OVERRIDES)
+    redact.write("".join([kept, *lines]), before)
 
 
 def load_config(folder: Path) -> DictConfig:
@@ -54,6 +58,16 @@ def require_secrets(cfg: DictConfig) -> None:
     for key, value in _leaves(container(cfg)):
         if isinstance(value, str) and redact.REDACTED in value:
             raise ConfigError(f"{key} is a secret and was not saved: give it again, {key}=…")
+
+
+def _with_whole_paths(cfg: DictConfig) -> DictConfig:
+    """Return the config with the paths that exist made absolute: resume may be called elsewhere."""
+    whole = copy.deepcopy(cfg)
+    for key in PATHS:
+        value = OmegaConf.select(cfg, key)
+        if isinstance(value, str) and Path(value).expanduser().exists():
+            OmegaConf.update(whole, key, str(Path(value).expanduser().absolute()))
+    return whole
 
 
 def _following(cfg: DictConfig, changeable: tuple[str, ...]) -> dict[str, str]:

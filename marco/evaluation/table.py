@@ -56,15 +56,16 @@ def results_table(summary: Mapping[str, Any]) -> Table:
         if len(members[group]) > 1:
             entries = [languages[code] for code in members[group]]
             table.add_row(
-                f"Mean of {len(entries)}",
+                f"Mean of {_measured(entries)}",
                 "",
                 group,
                 *_cells(_average(entries), lexicon),
                 style="dim",
             )
     if len(languages) > 1:
-        name = f"Macro average of {len(languages)}"
-        cells = _cells(_average(list(languages.values())), lexicon)
+        entries = list(languages.values())
+        name = f"Macro average of {_measured(entries)}"
+        cells = _cells(_average(entries), lexicon)
         table.add_row(name, "", "", *cells, style="bold")
     return table
 
@@ -98,6 +99,11 @@ def _get(entry: Mapping[str, Any], metric: str, when: str) -> float | None:
 
 def _number(value: float | None, style: str = ".3f") -> str:
     return NOTHING if value is None else format(value, style)
+
+
+def _measured(entries: list[Mapping[str, Any]]) -> int:
+    """How many of these languages were evaluated: the averages are over them."""
+    return sum(_get(entry, "bits_per_byte", "after") is not None for entry in entries)
 
 
 def _average(entries: list[Mapping[str, Any]]) -> dict[str, Any]:

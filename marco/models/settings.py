@@ -107,6 +107,12 @@ class QwenModel:
             assert self.path is not None
             check_weights(self.path)
 
+    def vocabulary_rows(self) -> int | None:
+        """Rows of the embedding; None where the tokenizer, or a hub's model, decides."""
+        if self.weights == "pretrained" and self.path is not None:
+            return rows_at(self.path)
+        return self.vocab_size
+
     def build(self, vocabulary: int, seed: int) -> PreTrainedModel:
         """Return the fp32 model; see `marco.models.build.build_qwen`."""
         from marco.models.build import build_qwen
@@ -131,6 +137,10 @@ class PretrainedModel:
         """Raise ConfigError when `path` holds nothing that can be loaded."""
         check_weights(self.path)
 
+    def vocabulary_rows(self) -> int | None:
+        """Rows of the embedding; None where only a GGUF file or the hub knows."""
+        return rows_at(self.path)
+
     def build(self, vocabulary: int, seed: int) -> PreTrainedModel:
         """Return the fp32 model; see `marco.models.build.build_pretrained`."""
         from marco.models.build import build_pretrained
@@ -142,6 +152,15 @@ def looks_local(path: str) -> bool:
     """Whether a model path names a place on disk; a hub name is `name` or `owner/name`."""
     place = Path(path).expanduser()
     return place.exists() or path.startswith(("/", ".", "~")) or path.count("/") > 1
+
+
+def rows_at(path: str) -> int | None:
+    """The vocabulary that a local model folder's config states, or None."""
+    config = Path(path).expanduser() / "config.json"
+    if not config.is_file():
+        return None
+    rows = json.loads(config.read_text(encoding="utf-8")).get("vocab_size")
+    return rows if isinstance(rows, int) else None
 
 
 def check_weights(path: str) -> None:

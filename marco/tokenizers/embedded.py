@@ -44,6 +44,10 @@ class EmbeddedTokenizer:
     def check(self) -> None:
         """Do nothing: there is nothing that could be missing."""
 
+    def least_entries(self) -> int:
+        """Entries it has on any text."""
+        return _SMALLEST
+
     def load(self, corpus: Corpus) -> Tokenizer:
         """Train on ``corpus.train`` (2 s per MB of text), or take the same from the cache.
 

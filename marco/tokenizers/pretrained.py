@@ -38,6 +38,12 @@ class PretrainedTokenizer:
         else:
             self._check_hub(self.path)
 
+    def least_entries(self) -> int | None:
+        """Entries of a folder's tokenizer.json; None where it is converted or on the hub."""
+        assert self.path is not None
+        path = Path(self.path).expanduser() / TOKENIZER_FILE
+        return len(Tokenizer.from_folder(path.parent)) if path.is_file() else None
+
     def load(self, corpus: Corpus) -> Tokenizer:
         """Load it; what is not a tokenizer.json yet is converted by transformers.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import secrets
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, SupportsFloat
@@ -110,7 +111,8 @@ class WandbLogger(Logger):  # type: ignore[misc]
             return f"W&B: off ({self._why})"
         if self._mode == "online":
             return f"W&B: {self._run.url}"
-        return f"W&B: offline ({self._why}); `wandb leet {self._folder / 'wandb'}` opens it"
+        place = shlex.quote(str(self._folder / "wandb"))
+        return f"W&B: offline ({self._why}); `wandb leet {place}` opens it"
 
     def start(self) -> None:
         """Start the W&B run; later calls do nothing. Never raises."""

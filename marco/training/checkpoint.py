@@ -24,7 +24,7 @@ from marco.training.checkpoints.loading import Loaded, load
 from marco.training.checkpoints.manifest import Manifest, read_manifest
 from marco.training.checkpoints.ranks import CheckpointWriteError
 from marco.training.checkpoints.retention import attach_metrics, discard_after, metrics_of, retain
-from marco.training.checkpoints.saving import save, state_bytes
+from marco.training.checkpoints.saving import save
 
 __all__ = [
     "CheckpointWarning",
@@ -40,6 +40,5 @@ __all__ = [
     "read_manifest",
     "retain",
     "save",
-    "state_bytes",
     "verify",
 ]

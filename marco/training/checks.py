@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import tempfile
+from pathlib import Path
 
 from marco.config import RunSettings
-from marco.errors import ConfigError
+from marco.errors import CheckpointError, ConfigError
+from marco.training.checkpoints.manifest import read_manifest
 
 
 def check_run(run: RunSettings) -> None:
@@ -23,8 +25,35 @@ def check_run(run: RunSettings) -> None:
     if run.evaluation is not None:
         run.evaluation.check(languages)
     run.batch.micro(run.trainer.devices)
+    _check_vocabulary(run)
     _check_window(run)
+    _check_budget(run)
     _check_runs_folder(run)
+
+
+def _check_vocabulary(run: RunSettings) -> None:
+    """Ask only what is known beforehand: a hub's model, or a text's own vocabulary, is not."""
+    rows, entries = run.model.vocabulary_rows(), run.tokenizer.least_entries()
+    if rows is not None and entries is not None and rows < entries:
+        raise ConfigError(
+            f"The model's embedding has {rows} rows, too few for the tokenizer's {entries} entries "
+            "(model.vocab_size=null fits a new model to its tokenizer)."
+        )
+
+
+def _check_budget(run: RunSettings) -> None:
+    if run.resume is None:
+        return
+    spent = 0
+    for path in Path(run.resume, "checkpoints").glob("step-*"):
+        try:
+            spent = max(spent, read_manifest(path).tokens)
+        except CheckpointError:  # said when it is read
+            continue
+    if run.tokens // run.batch.tokens * run.batch.tokens < spent:
+        raise ConfigError(
+            f"tokens={run.tokens} is less than this run has already been trained on: {spent}."
+        )
 
 
 def _check_window(run: RunSettings) -> None:

@@ -20,6 +20,7 @@ class RunContext:
         folder: the run folder.
         config: the resolved config, without secrets.
         tokenizer_fingerprint: hash of the vocabulary, kept in every checkpoint.
+        corpus_fingerprint: hash of the text and its split, kept in every checkpoint.
         sweep: the evaluations, prepared; None when they are switched off.
         resume_from: the checkpoint this run continues, or None.
         choices: what was decided when the run began (threads, backend), reused on resume.
@@ -29,6 +30,7 @@ class RunContext:
     folder: Path
     config: dict[str, Any]
     tokenizer_fingerprint: str
+    corpus_fingerprint: str
     sweep: EvaluationSweep | None = None
     resume_from: Path | None = None
     choices: dict[str, Any] = field(default_factory=dict)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shlex
 import warnings
 from pathlib import Path
@@ -12,8 +13,8 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from marco.config import RunSettings, load_config, resolved
-from marco.errors import CheckpointError, ConfigError
+from marco.config import RunSettings, load_config, quoted, resolved
+from marco.errors import CheckpointError
 from marco.tracking.console import console
 from marco.training.allocator import keep_pages
 from marco.training.assemble import build_loader, build_module, choose, read_text
@@ -49,17 +50,18 @@ def fit(run: RunSettings, folder: Path) -> int:
         folder=folder,
         config=resolved(load_config(folder)),
         tokenizer_fingerprint=text.tokenizer.fingerprint,
+        corpus_fingerprint=text.corpus.fingerprint(),
         resume_from=path,
         choices=choices,
     )
+    if path is not None and progress["corpus"] != context.corpus_fingerprint:
+        raise CheckpointError(
+            f"The text is not the one that '{folder}' was trained on (data, or the files it names, "
+            "has changed). Put it back, or start a new run."
+        )
     module = build_module(run, text, context)
     if path is not None:
         module.restore_progress(progress)
-        if module.step > module.total_steps:
-            raise ConfigError(
-                f"tokens={run.tokens} is less than this run has already been trained on: "
-                f"{module.tokens_seen}."
-            )
         log.info("Resuming at step %d of %d from %s.", module.step, module.total_steps, path.name)
     if run.evaluation is not None:
         context.sweep = run.evaluation.prepare(text.tokenizer, text.corpus)
@@ -83,8 +85,8 @@ def fit(run: RunSettings, folder: Path) -> int:
         if module.interrupted:
             status = "interrupted"
             if rank == 0 and context.checkpoints.is_dir():
-                resume = shlex.quote(f"resume={_shown(folder)}")
-                console().print(f"Go on with: python train.py {resume}", soft_wrap=True)
+                hint = f"Go on with: python train.py {resume_hint(folder)}"
+                console().print(hint, soft_wrap=True)
             return context.interrupt.exit_code
         if rank == 0:
             text.tokenizer.save(folder / "tokenizer")
@@ -122,7 +124,9 @@ def _loggers(run: RunSettings, context: RunContext, progress: dict[str, Any]) ->
     return loggers
 
 
-def _shown(folder: Path) -> str:
-    """The folder as the user would type it from here."""
+def resume_hint(folder: Path) -> str:
+    """`resume=<folder>` as the user would type it from here, for the shell and for Hydra."""
     here = Path.cwd()
-    return str(folder.relative_to(here)) if folder.is_relative_to(here) else str(folder)
+    place = folder.relative_to(here) if folder.is_relative_to(here) else folder
+    plain = re.fullmatch(r"[\w./+-]+", str(place), re.ASCII)
+    return f"resume={place}" if plain else shlex.quote(f"resume={quoted(place)}")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from pathlib import Path
 
 from marco.tracking.console import console
+from marco.training.checkpoint import CheckpointWarning
 
 
 class ConsoleHandler(logging.Handler):
@@ -28,6 +30,7 @@ def set_up_logging(folder: Path, rank: int) -> None:
         root.removeHandler(handler)
         handler.close()
     logging.captureWarnings(True)
+    warnings.formatwarning = _plain
     root.setLevel(logging.INFO if rank == 0 else logging.ERROR)
     handlers: list[logging.Handler] = [ConsoleHandler()]
     if rank == 0:
@@ -43,3 +46,15 @@ def set_up_logging(folder: Path, rank: int) -> None:
         root.addHandler(handler)
     for noisy in ("pytorch_lightning", "lightning_fabric", "transformers", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _plain(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+) -> str:
+    """A warning without its line of source; where a library's comes from, for who looks it up."""
+    own = issubclass(category, CheckpointWarning)
+    return str(message) if own else f"{filename}:{lineno}: {category.__name__}: {message}"

@@ -133,6 +133,7 @@ class MarcoModule(pl.LightningModule):  # type: ignore[misc]
             "counters": served,
             "last_metrics": self.last_metrics,
             "choices": self.context.choices,
+            "corpus": self.context.corpus_fingerprint,
         }
 
     def restore_progress(self, progress: dict[str, Any]) -> None:

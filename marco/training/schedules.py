@@ -31,6 +31,11 @@ def _warm(progress: float, warmup: float) -> float:
     return min(1.0, progress / warmup) if warmup > 0 else 1.0
 
 
+def _rest(progress: float, warmup: float) -> float:
+    """How much of what follows the warm-up is spent, in [0, 1]."""
+    return min(1.0, max(0.0, progress - warmup) / (1 - warmup))
+
+
 @dataclass(frozen=True)
 class Constant:
     """Warm up over `warmup` (share of the budget), then stay at the peak."""
@@ -57,10 +62,8 @@ class WarmupCosine:
 
     def factor(self, progress: float) -> float:
         """See `Schedule`."""
-        if progress < self.warmup:
-            return _warm(progress, self.warmup)
-        rest = min(1.0, (progress - self.warmup) / (1 - self.warmup))
-        return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * rest))
+        left = 0.5 * (1 + math.cos(math.pi * _rest(progress, self.warmup)))
+        return _warm(progress, self.warmup) * (self.final + (1 - self.final) * left)
 
 
 @dataclass(frozen=True)
@@ -75,10 +78,8 @@ class WarmupLinear:
 
     def factor(self, progress: float) -> float:
         """See `Schedule`."""
-        if progress < self.warmup:
-            return _warm(progress, self.warmup)
-        rest = min(1.0, (progress - self.warmup) / (1 - self.warmup))
-        return 1 - (1 - self.final) * rest
+        fallen = (1 - self.final) * _rest(progress, self.warmup)
+        return _warm(progress, self.warmup) * (1 - fallen)
 
 
 @dataclass(frozen=True)

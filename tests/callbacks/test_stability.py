@@ -77,7 +77,7 @@ def run(
         length=8,
         total_steps=steps,
         flops_per_token=1.0,
-        context=RunContext(folder, {"seed": 0}, "none"),
+        context=RunContext(folder, {"seed": 0}, "none", "none"),
     )
     module.spikes = spikes
     batches = MixedBatches([stream], {"swh": 1.0}, length=8, cut=Cut(2, 2), seed=0, steps=steps)

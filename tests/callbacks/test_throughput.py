@@ -65,7 +65,6 @@ def test_speed_leaves_evaluation_out_and_goes_on_after_a_resume(
     # the toy stops in a batch that is not trained: a second each time
     assert resumed.lines[-1][1]["train/seconds"] == pytest.approx(40.0, abs=2.0)
     assert again.seconds == pytest.approx(40.0, abs=3.0)
-    assert again.tokens_per_second == pytest.approx(2000 / again.seconds)
     assert again.peak_memory_bytes == 4096
 
 
@@ -102,7 +101,6 @@ def test_clock_runs_in_real_time(toy: Any, fit_toy: Any) -> None:
     begin = time.perf_counter()
     fit_toy(toy(steps=3), callback)
     assert 0 < callback.seconds < time.perf_counter() - begin
-    assert callback.tokens_per_second == pytest.approx(300 / callback.seconds)
 
 
 def test_wrong_interval() -> None:

@@ -31,7 +31,7 @@ def test_overrides_groups_and_experiments_compose(sources: Sources) -> None:
         ("experimnt=swahili", ["Did you mean 'experiment'?"]),
         ("batch={sequence_lenth: 3}", ["'batch.sequence_lenth'", "'batch.sequence_length'?"]),
         ("model=tny", ["model=tny", "Did you mean 'tiny'?", "big, tiny"]),
-        ("model=null", ["~model"]),
+        ("model=null", ["choose one of big, tiny"]),
         ("experiment=swahli", ["Did you mean 'swahili'?"]),
         ("hydra/sweeper=nothing", ["hydra/sweeper", "basic", "marco-train[sweep]"]),
         ("seed", ["'seed'", "key=value"]),

@@ -69,6 +69,9 @@ def refuse(
         (["-m", "seed=1,two"], ["seed", "two"]),
         (["-m", "mix=uniform,natural", "optimizer.lr=-1"], ["optimizer.lr=-1"]),
         (["name=../escape"], ["name="]),
+        (["model.vocab_size=100"], ["100 rows", "257"]),
+        (["tokenizer=qwen2", "model.vocab_size=1000"], ["1000 rows", "151646"]),
+        (["evaluation=null"], ["choose evaluation=none"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -127,6 +130,19 @@ def test_own_text_trains(tmp_path: Path) -> None:
     assert set(summary["languages"]) == {"eng", "swh"}
     bits = summary["macro"]["bits_per_byte"]
     assert bits["after"] < bits["before"]
+
+
+def test_changed_text_is_refused_on_resume(tmp_path: Path) -> None:
+    write(tmp_path / "texts", "swh.txt", TEXT)
+    write(tmp_path / "texts", "eng.txt", TEXT.replace(b"Kila", b"Every"))
+    done = train(tmp_path, "debug=fast", "logger=none", "data=files", "data.path=texts")
+    assert done.returncode == 0, done.stderr
+    write(tmp_path / "texts", "eng.txt", TEXT.replace(b"Kila", b"Each"))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    done = train(elsewhere, f"resume={last(tmp_path)}", "tokens=100000")
+    assert done.returncode == 1
+    assert "The text is not the one" in done.stderr
 
 
 def test_full_disk_does_not_stop_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,9 +52,10 @@ def test_two_processes_then_one(alone: Path, tmp_path: Path, strategy: str) -> N
 
 
 def test_one_process_then_two(alone: Path, tmp_path: Path) -> None:
-    done = train(tmp_path, *STEPS, "trainer=fsdp2", "trainer.devices=1", "tokens=2048")
+    done = train(tmp_path, *STEPS, "tokens=2048")
     assert done.returncode == 0, done.stderr
-    done = train(tmp_path, "resume=last", "tokens=4096", "trainer.devices=2")
+    two = ["trainer.devices=2", "trainer.strategy=fsdp2"]
+    done = train(tmp_path, "resume=last", "tokens=4096", *two)
     assert done.returncode == 0, done.stderr
     same(last(tmp_path), alone)
 

@@ -140,6 +140,14 @@ def test_nothing_else_may_change(whole: Path, tmp_path: Path, override: str, mes
     assert "Traceback" not in done.stderr
 
 
+def test_smaller_budget_is_refused_and_changes_nothing(whole: Path, tmp_path: Path) -> None:
+    before = [(whole / name).read_bytes() for name in ("config.yaml", "overrides.txt")]
+    done = train(tmp_path, f"resume={whole}", "tokens=4096")
+    assert done.returncode == 2
+    assert "tokens=4096 is less than this run has already been trained on: 20480" in done.stderr
+    assert before == [(whole / name).read_bytes() for name in ("config.yaml", "overrides.txt")]
+
+
 def test_checkpoint_of_another_tokenizer_is_refused(whole: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     subprocess.run(["cp", "-r", str(whole), str(copy)], check=True)

@@ -131,8 +131,13 @@ def test_untrained_weights_are_not_what_was_saved(finished: Path) -> None:
 def test_sweep_gives_separate_runs_in_one_group(tmp_path: Path) -> None:
     small = ["tokens=512", "evaluation.at_start=false", "evaluation.lexicon=false"]
     options = [option for option in FAST if option != "logger=none"]
-    done = train(tmp_path, "-m", *options, *small, "mix=uniform,natural", "seed=1,2")
+    options += ["logger.notes=abcdefgh12345678"]
+    swept = ["mix=uniform,natural", "seed=1,2"]
+    done = train(tmp_path, "-m", *options, *small, *swept, TOY_API_KEY="abcdefgh12345678")
     assert done.returncode == 0, done.stderr
+    (written,) = (tmp_path / "runs" / "debug_fast").glob("*-sweep/multirun.yaml")
+    assert "notes=<redacted>" in written.read_text()
+    assert "abcdefgh12345678" not in written.read_text()
     runs = sorted((tmp_path / "runs" / "debug_fast").glob("*-sweep/[0-9]"))
     assert len(runs) == 4
     configs = [yaml.safe_load((run / "config.yaml").read_text()) for run in runs]

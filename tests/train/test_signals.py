@@ -99,6 +99,23 @@ def test_stopped_evaluation_is_made_after_the_resume(tmp_path: Path) -> None:
     assert "Evaluation after 2,048 tokens" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("number", "whole_group"), [(signal.SIGINT, True), (signal.SIGTERM, False)]
+)
+@pytest.mark.parametrize("seconds", [0.5, 3.0, 6.0])
+def test_before_training_on_two_processes(
+    tmp_path: Path, number: int, whole_group: bool, seconds: float
+) -> None:
+    """While Hydra, the parent's or the children's torch is imported."""
+    began = time.monotonic()
+    overrides = (*LONG, "trainer=ddp")
+    code, shown = hit(
+        tmp_path, number, whole_group, *overrides, when=lambda _: time.monotonic() > began + seconds
+    )
+    assert code in (128 + number, -number), shown
+    assert time.monotonic() - began < 60
+
+
 def test_one_failing_process_ends_the_others(tmp_path: Path) -> None:
     """A process that is killed from outside: the run ends, with an error, and at once."""
     process = subprocess.Popen(

@@ -93,7 +93,7 @@ def gradient(
         length=LENGTH,
         total_steps=1,
         flops_per_token=1.0,
-        context=RunContext(folder, {"seed": 0}, "none"),
+        context=RunContext(folder, {"seed": 0}, "none", "none"),
     )
     batches = MaskedBatches(
         module_streams := streams(),

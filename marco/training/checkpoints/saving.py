@@ -30,15 +30,6 @@ from marco.training.checkpoints.writer import SafetensorsWriter
 _SLACK_BYTES = 1 << 20  # JSON, random state and the file system's own, beyond the tensors
 
 
-def state_bytes(model: nn.Module, optimizer: torch.optim.Optimizer | None) -> int:
-    """Return the bytes a checkpoint of ``model`` and ``optimizer``, as they are now, would take."""
-    named = model_tensors(model)
-    total = size_in_bytes(named.tensors)
-    if optimizer is not None:
-        total += size_in_bytes(optimizer_state(named, optimizer)[0])
-    return total + _SLACK_BYTES
-
-
 def save(
     folder: Path,
     *,
