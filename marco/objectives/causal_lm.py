@@ -10,33 +10,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers import PreTrainedModel
 
+from marco.kernels.linear_cross_entropy import linear_cross_entropy, linear_cross_entropy_naive
+from marco.kernels.torch_path.embedding import Tie, embedding
+from marco.models.attention import packings
+from marco.models.fused import is_fused
+from marco.models.kernels import Backend
 from marco.models.vocabulary import VocabularyLimit
 
 IGNORED = -100
-
-
-def token_losses(
-    hidden: Tensor, weight: Tensor, labels: Tensor, limit: int | None = None
-) -> Tensor:
-    """Cross-entropy of every token, in nats.
-
-    Args:
-        hidden: [batch, length, hidden].
-        weight: [rows, hidden], the language-model head.
-        labels: [batch, length] int64, already shifted; -100 is ignored.
-        limit: only the first `limit` rows get probability; null means all of them.
-
-    Returns:
-        [batch, length] float32; zero where the label is ignored.
-    """
-    logits = functional.linear(hidden, weight if limit is None else weight[:limit])
-    losses = functional.cross_entropy(
-        logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="none"
-    )
-    return losses.view(labels.shape)
 
 
 class CausalLanguageModel(nn.Module):
@@ -46,26 +29,58 @@ class CausalLanguageModel(nn.Module):
         network: the transformers model; its weights live under `network.` in a state dict.
         vocabulary_limit: the tokenizer's length. In evaluation, rows beyond it get no
             probability; in training all rows take part, as in transformers.
+        backend: what the head's loss is computed with; `reference` makes whole logits. The
+            layers' own operations are `marco.models.kernels.install`'s.
     """
 
-    def __init__(self, network: PreTrainedModel, vocabulary_limit: int) -> None:
+    def __init__(
+        self, network: PreTrainedModel, vocabulary_limit: int, backend: Backend = "reference"
+    ) -> None:
         super().__init__()
         self.network = network
         self.vocabulary_limit = vocabulary_limit
+        self.backend = backend
 
-    def forward(self, input_ids: Tensor, position_ids: Tensor, labels: Tensor) -> Tensor:
+    def forward(
+        self,
+        input_ids: Tensor,
+        position_ids: Tensor,
+        labels: Tensor,
+        upstream: float | None = None,
+    ) -> Tensor:
         """Return the loss of every token in nats, [batch, length] float32.
 
-        `position_ids` restart at 0 at every document packed in a row; transformers builds the
-        block-diagonal causal mask from them, so documents never see each other. All three
-        inputs are [batch, length] int64.
+        `position_ids` restart at 0 at every document packed in a row, and documents never see
+        each other. All three inputs are [batch, length] int64. `upstream` is what the caller will
+        multiply every loss by, where it is known (`linear_cross_entropy`).
         """
-        hidden = self.network.model(
-            input_ids=input_ids, position_ids=position_ids, use_cache=False
+        network = self.network
+        masks = packings(network.config, position_ids) if is_fused(network) else None
+        table, head = network.model.embed_tokens, network.lm_head.weight
+        tie = Tie() if self.backend == "torch" and table.weight is head else None
+        hidden = network.model(
+            inputs_embeds=table(input_ids) if tie is None else embedding(input_ids, head, tie),
+            attention_mask=masks,
+            position_ids=position_ids,
+            use_cache=False,
         ).last_hidden_state
         limit = None if self.training else self.vocabulary_limit
+        if self.backend == "reference":
+            losses = linear_cross_entropy_naive(
+                hidden.flatten(0, 1), head, labels.flatten(), limit=limit
+            )
+        else:
+            losses = linear_cross_entropy(
+                hidden.flatten(0, 1),
+                head,
+                labels.flatten(),
+                limit=limit,
+                backend="triton" if self.backend == "triton" else "torch",
+                upstream=upstream,
+                tie=tie,
+            )
         # A copy, not a view: FSDP2's hook on the output does not survive changes to a view.
-        return token_losses(hidden, self.network.lm_head.weight, labels, limit).clone()
+        return losses.view(labels.shape).clone()
 
     @torch.inference_mode()
     def generate(self, input_ids: Tensor, **options: Any) -> Tensor:

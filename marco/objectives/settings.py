@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from marco.models.kernels import Backend
     from marco.objectives.causal_lm import CausalLanguageModel
 
 
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
 class CausalLM:
     """Predict every next token, each token of the global batch with the same weight."""
 
-    def wrap(self, network: PreTrainedModel, vocabulary_limit: int) -> CausalLanguageModel:
+    def wrap(
+        self, network: PreTrainedModel, vocabulary_limit: int, backend: Backend
+    ) -> CausalLanguageModel:
         """Return the root module that runs backbone, head and loss."""
         from marco.objectives.causal_lm import CausalLanguageModel
 
-        return CausalLanguageModel(network, vocabulary_limit)
+        return CausalLanguageModel(network, vocabulary_limit, backend)

@@ -16,6 +16,7 @@ from marco.config import RunSettings
 from marco.data.batches import Cut, MicroBatch, MixedBatches
 from marco.data.streams import TokenStream, tokenise_corpus
 from marco.models.build import parameter_count
+from marco.models.kernels import Backend, install
 from marco.tracking.flops import training_flops_per_token
 from marco.training.context import RunContext
 from marco.training.interrupts import SIGNALS
@@ -82,11 +83,13 @@ def build_module(run: RunSettings, text: Text, context: RunContext) -> MarcoModu
     network.train()  # from_pretrained leaves it in evaluation mode
     if run.trainer.gradient_checkpointing:
         network.gradient_checkpointing_enable({"use_reentrant": False})
+    backend: Backend = context.choices["kernels"]
     log.info(
         "Model: %s, %s parameters.", network.config.model_type, f"{parameter_count(network):,}"
     )
+    log.info("%s", install(network, backend))
     return MarcoModule(
-        run.objective.wrap(network, len(text.tokenizer)),
+        run.objective.wrap(network, len(text.tokenizer), backend),
         streams=text.streams,
         optimizer=run.optimizer,
         schedule=run.schedule,
@@ -157,4 +160,6 @@ def choose(run: RunSettings, before: dict[str, Any]) -> dict[str, Any]:
     """
     given = os.environ.get("OMP_NUM_THREADS", "")
     threads = run.trainer.threads or (int(given) if given.isdecimal() else cores_each(1))
-    return {"threads": threads, "kernels": run.kernels.backend, **before}
+    cuda = run.trainer.accelerator != "cpu" and torch.cuda.is_available()
+    kernels = run.kernels.chosen("cuda" if cuda else "cpu")
+    return {"threads": threads, "kernels": kernels, **before}

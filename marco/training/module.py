@@ -171,9 +171,10 @@ class MarcoModule(pl.LightningModule):  # type: ignore[misc]
         The mean is over the *global* number of targets; the factor undoes Lightning's division
         by the accumulation and the strategy's averaging over data-parallel processes.
         """
-        losses: Tensor = self.model(batch["input_ids"], batch["position_ids"], batch["labels"])
-        self._count(losses.detach(), batch)
         scale = self.cut.accumulation * self.cut.world_size / batch["target_tokens"]
+        inputs = batch["input_ids"], batch["position_ids"], batch["labels"]
+        losses: Tensor = self.model(*inputs, upstream=scale)
+        self._count(losses.detach(), batch)
         return losses.sum() * scale
 
     def _count(self, losses: Tensor, batch: MicroBatch) -> None:

@@ -1,0 +1,162 @@
+"""The Triton kernels of RMSNorm, with or without the residual sum before it, and their launches."""
+
+from __future__ import annotations
+
+import torch
+import triton  # type: ignore[import-untyped]
+import triton.language as tl  # type: ignore[import-untyped]
+from torch import Tensor
+
+#: Elements a program holds at once: long rows fill it alone, short ones share it.
+TILE = 4096
+#: Programs of the backward for each multiprocessor. Each writes one partial row of dweight, so more
+#: of them hide more latency and write more bytes.
+PROGRAMS_PER_PROCESSOR = 2
+#: The same where there is no GPU, under Triton's interpreter: a few, so that the loop is exercised.
+PROGRAMS_INTERPRETED = 4
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def rms_norm_fwd_kernel(
+    x_ptr: tl.tensor,
+    residual_ptr: tl.tensor,
+    weight_ptr: tl.tensor,
+    y_ptr: tl.tensor,
+    summed_ptr: tl.tensor,
+    rstd_ptr: tl.tensor,
+    rows: tl.tensor,
+    eps: tl.tensor,
+    hidden: tl.constexpr,
+    has_residual: tl.constexpr,
+    block_rows: tl.constexpr,
+    block_hidden: tl.constexpr,
+) -> None:
+    """A program is a block of whole rows."""
+    row = tl.program_id(0) * block_rows + tl.arange(0, block_rows)
+    column = tl.arange(0, block_hidden)
+    m_row = row < rows
+    m_column = column < hidden
+    m_x = m_row[:, None] & m_column[None, :]
+    at = row.to(tl.int64)[:, None] * hidden + column[None, :]
+    summed_type = summed_ptr.dtype.element_ty
+    b_x = tl.load(x_ptr + at, mask=m_x, other=0.0).to(tl.float32)
+    if has_residual:
+        b_residual = tl.load(residual_ptr + at, mask=m_x, other=0.0).to(tl.float32)
+        b_summed = (b_residual + b_x).to(summed_type)
+        tl.store(summed_ptr + at, b_summed, mask=m_x)
+        # The norm is that of the sum as it is kept, rounding and all.
+        b_x = b_summed.to(tl.float32)
+    b_rstd = tl.rsqrt(tl.sum(b_x * b_x, axis=1) / hidden + tl.cast(eps, tl.float32))
+    tl.store(rstd_ptr + row, b_rstd, mask=m_row)
+    # Rounded before the weight, as transformers does: a model gives the same numbers either way.
+    b_normed = (b_x * b_rstd[:, None]).to(summed_type).to(tl.float32)
+    b_weight = tl.load(weight_ptr + column, mask=m_column, other=0.0).to(tl.float32)
+    b_y = (b_normed * b_weight[None, :]).to(y_ptr.dtype.element_ty)
+    tl.store(y_ptr + at, b_y, mask=m_x)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def rms_norm_bwd_kernel(
+    dy_ptr: tl.tensor,
+    dsummed_ptr: tl.tensor,
+    x_ptr: tl.tensor,
+    weight_ptr: tl.tensor,
+    rstd_ptr: tl.tensor,
+    dx_ptr: tl.tensor,
+    partial_ptr: tl.tensor,
+    rows: tl.tensor,
+    hidden: tl.constexpr,
+    has_dsummed: tl.constexpr,
+    block_rows: tl.constexpr,
+    block_hidden: tl.constexpr,
+) -> None:
+    """A program takes every so-manieth block of rows; it sums dweight over them in registers."""
+    column = tl.arange(0, block_hidden)
+    m_column = column < hidden
+    b_weight = tl.load(weight_ptr + column, mask=m_column, other=0.0).to(tl.float32)
+    b_dweight = tl.zeros((block_rows, block_hidden), dtype=tl.float32)
+    for block in range(tl.program_id(0), tl.cdiv(rows, block_rows), tl.num_programs(0)):
+        row = block * block_rows + tl.arange(0, block_rows)
+        m_row = row < rows
+        m_x = m_row[:, None] & m_column[None, :]
+        at = row.to(tl.int64)[:, None] * hidden + column[None, :]
+        b_dy = tl.load(dy_ptr + at, mask=m_x, other=0.0).to(tl.float32)
+        b_x = tl.load(x_ptr + at, mask=m_x, other=0.0).to(tl.float32)
+        b_rstd = tl.load(rstd_ptr + row, mask=m_row, other=0.0)[:, None]
+        b_normed = b_x * b_rstd
+        b_dweight += b_dy * b_normed
+        b_dnormed = b_dy * b_weight[None, :]
+        b_along = tl.sum(b_dnormed * b_normed, axis=1) / hidden
+        b_dx = (b_dnormed - b_normed * b_along[:, None]) * b_rstd
+        if has_dsummed:
+            b_dx += tl.load(dsummed_ptr + at, mask=m_x, other=0.0).to(tl.float32)
+        tl.store(dx_ptr + at, b_dx.to(dx_ptr.dtype.element_ty), mask=m_x)
+    at_partial = tl.program_id(0).to(tl.int64) * hidden + column
+    tl.store(partial_ptr + at_partial, tl.sum(b_dweight, axis=0), mask=m_column)
+
+
+def _blocks(hidden: int) -> dict[str, int]:
+    block_hidden = triton.next_power_of_2(hidden)
+    return {
+        "block_rows": max(1, TILE // block_hidden),
+        "block_hidden": block_hidden,
+        "num_warps": 8 if block_hidden <= TILE else 16,
+    }
+
+
+def launch_forward(
+    x: Tensor, residual: Tensor | None, weight: Tensor, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Normed rows, the summed rows (x itself without a residual), rstd; x is not empty."""
+    x, weight = x.contiguous(), weight.contiguous()
+    summed = x
+    if residual is not None:
+        residual = residual.contiguous()
+        summed = x.new_empty(x.shape, dtype=torch.promote_types(x.dtype, residual.dtype))
+    y = x.new_empty(x.shape, dtype=torch.promote_types(summed.dtype, weight.dtype))
+    rstd = x.new_empty(x.shape[:-1], dtype=torch.float32)
+    blocks = _blocks(x.shape[-1])
+    rms_norm_fwd_kernel[(triton.cdiv(rstd.numel(), blocks["block_rows"]),)](
+        x,
+        x if residual is None else residual,
+        weight,
+        y,
+        summed,
+        rstd,
+        rstd.numel(),
+        eps,
+        hidden=x.shape[-1],
+        has_residual=residual is not None,
+        **blocks,
+    )
+    return y, summed, rstd
+
+
+def launch_backward(
+    dy: Tensor, dsummed: Tensor | None, x: Tensor, weight: Tensor, rstd: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients of x (plus `dsummed`) and of the weight, in one pass over the rows; x not empty."""
+    dy, x, weight = dy.contiguous(), x.contiguous(), weight.contiguous()
+    hidden = x.shape[-1]
+    blocks = _blocks(hidden)
+    programs = PROGRAMS_INTERPRETED
+    if x.is_cuda:
+        properties = torch.cuda.get_device_properties(x.device)
+        programs = PROGRAMS_PER_PROCESSOR * properties.multi_processor_count
+    programs = min(programs, triton.cdiv(rstd.numel(), blocks["block_rows"]))
+    dx = x.new_empty(x.shape)
+    partial = x.new_empty((programs, hidden), dtype=torch.float32)
+    rms_norm_bwd_kernel[(programs,)](
+        dy,
+        dy if dsummed is None else dsummed.contiguous(),
+        x,
+        weight,
+        rstd,
+        dx,
+        partial,
+        rstd.numel(),
+        hidden=hidden,
+        has_dsummed=dsummed is not None,
+        **blocks,
+    )
+    return dx, partial.sum(0).to(weight.dtype)

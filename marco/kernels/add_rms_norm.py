@@ -1,0 +1,105 @@
+"""The residual sum and the RMSNorm of it in one pass: what stands between two blocks of a decoder.
+
+RMSNorm is arXiv:1910.07467; the sum before it is that of a pre-norm transformer (arXiv:2002.04745).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from marco.kernels._float_types import require_float_types
+from marco.kernels._rms_norm_kernels import launch_backward, launch_forward
+from marco.kernels.launches import LAUNCHES
+from marco.kernels.rms_norm import require_rms_norm_inputs, rms_norm_naive
+
+
+def add_rms_norm_naive(
+    x: Tensor, residual: Tensor, weight: Tensor, eps: float
+) -> tuple[Tensor, Tensor]:
+    """The plain twin: two passes, and the same rounding."""
+    summed = residual + x
+    return rms_norm_naive(summed, weight, eps), summed
+
+
+def add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """`summed = residual + x` and its RMSNorm: returns `(y, summed)`.
+
+    x and residual are `[..., hidden]`, weight is `[hidden]`; fp32, bf16 or fp16, not necessarily
+    the same. `summed` is of the promoted type of x and residual, y of that and the weight's. Each
+    input is read once and each output written once. Kept for the backward: `summed` (an output
+    anyway) and one fp32 number a row; the backward takes the gradients of both outputs in one pass.
+
+    Raises ValueError where the shapes do not fit and TypeError for other types.
+    """
+    require_rms_norm_inputs("add_rms_norm", x, weight)
+    require_float_types("add_rms_norm", residual=residual)
+    if x.shape != residual.shape:
+        raise ValueError(
+            f"add_rms_norm: x {list(x.shape)} and residual {list(residual.shape)} differ in shape."
+        )
+    y, summed, _ = _add_rms_norm(x, residual, weight, eps)
+    return y, summed
+
+
+def _empty_outputs(
+    x: Tensor, residual: Tensor, weight: Tensor, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    summed = x.new_empty(x.shape, dtype=torch.promote_types(x.dtype, residual.dtype))
+    y = x.new_empty(x.shape, dtype=torch.promote_types(summed.dtype, weight.dtype))
+    return y, summed, x.new_empty(x.shape[:-1], dtype=torch.float32)
+
+
+@torch.library.custom_op("marco::add_rms_norm", mutates_args=())
+def _add_rms_norm(
+    x: Tensor, residual: Tensor, weight: Tensor, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    if x.numel() == 0:
+        return _empty_outputs(x, residual, weight, eps)
+    LAUNCHES["add_rms_norm_fwd_kernel"] += 1
+    return launch_forward(x, residual, weight, eps)
+
+
+@torch.library.custom_op("marco::add_rms_norm_backward", mutates_args=())
+def _add_rms_norm_backward(
+    dy: Tensor, dsummed: Tensor | None, summed: Tensor, weight: Tensor, rstd: Tensor
+) -> tuple[Tensor, Tensor]:
+    if summed.numel() == 0:
+        return summed.new_empty(summed.shape), weight.new_zeros(weight.shape)
+    LAUNCHES["add_rms_norm_bwd_kernel"] += 1
+    return launch_backward(dy, dsummed, summed, weight, rstd)
+
+
+@_add_rms_norm_backward.register_fake
+def _add_rms_norm_backward_fake(
+    dy: Tensor, dsummed: Tensor | None, summed: Tensor, weight: Tensor, rstd: Tensor
+) -> tuple[Tensor, Tensor]:
+    return summed.new_empty(summed.shape), weight.new_empty(weight.shape)
+
+
+def _setup_context(
+    ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]
+) -> None:
+    x, residual, weight, _ = inputs
+    _, summed, rstd = output
+    ctx.types = x.dtype, residual.dtype
+    # After a model's last sum nobody reads `summed`: no zeros are made, nor read, for its gradient.
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(summed, weight, rstd)
+
+
+def _backward(
+    ctx: Any, dy: Tensor | None, dsummed: Tensor | None, _: Tensor | None
+) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
+    d, dweight = dsummed, None
+    if dy is not None:
+        d, dweight = _add_rms_norm_backward(dy, dsummed, *ctx.saved_tensors)
+    x_type, residual_type = ctx.types
+    dx, dresidual = (None if d is None else d.to(dtype) for dtype in (x_type, residual_type))
+    return dx, dresidual, dweight, None
+
+
+_add_rms_norm.register_fake(_empty_outputs)
+_add_rms_norm.register_autograd(_backward, setup_context=_setup_context)

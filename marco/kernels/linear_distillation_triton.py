@@ -1,0 +1,370 @@
+"""Triton kernels of `linear_distillation`: logits live in registers, tile by tile.
+
+A program takes a tile of tokens and one slab of the vocabulary, and walks over the slab's tiles;
+what it leaves behind is one number a token. Sums over slabs are done in order: no atomics.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton  # type: ignore[import-untyped]
+import triton.language as tl  # type: ignore[import-untyped]
+from torch import Tensor
+
+from marco.kernels.launches import LAUNCHES
+
+#: Tile of tokens, of the vocabulary (divides every slab), and bytes of a row of an operand's tile.
+B_TOKENS, B_ROWS, ROW_BYTES = 64, 128, 128
+MODES = {"kl": 0, "reverse_kl": 1, "js": 2}
+
+INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _add_product(a: tl.tensor, b: tl.tensor, total: tl.tensor) -> tl.tensor:
+    """`total` + `a @ b`, in fp32 whatever the type of `a` and `b`."""
+    if INTERPRETED:
+        # Triton's interpreter would multiply the bit patterns of bf16 numbers.
+        a, b = a.to(tl.float32), b.to(tl.float32)
+    return tl.dot(a, b, total, input_precision="ieee")
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _logits(
+    h_ptr: tl.tensor,
+    w_ptr: tl.tensor,
+    token: tl.tensor,
+    row: tl.tensor,
+    tokens: tl.tensor,
+    limit: tl.tensor,
+    size: tl.tensor,
+    temperature: tl.tensor,
+    b_token: tl.constexpr,
+    b_row: tl.constexpr,
+    b_size: tl.constexpr,
+) -> tl.tensor:
+    """Logits `[b_token, b_row]` in fp32; any number outside `tokens` and `limit`."""
+    column = tl.arange(0, b_size)
+    h_ptrs = h_ptr + token.to(tl.int64)[:, None] * size + column[None, :]
+    w_ptrs = w_ptr + row.to(tl.int64)[:, None] * size + column[None, :]
+    logits = tl.zeros([b_token, b_row], tl.float32)
+    for start in range(0, size, b_size):
+        m_column = (start + column < size)[None, :]
+        h = tl.load(h_ptrs + start, mask=(token < tokens)[:, None] & m_column, other=0.0)
+        w = tl.load(w_ptrs + start, mask=(row < limit)[:, None] & m_column, other=0.0)
+        logits = _add_product(h, tl.trans(w), logits)
+    return logits / tl.cast(temperature, tl.float32)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _gap_to_middle(mine: tl.tensor, other: tl.tensor) -> tl.tensor:
+    """log p - log m with m the mean of p and the other: exactly 0 where they agree."""
+    apart = other - mine
+    return -tl.maximum(apart, 0.0) - tl.log(0.5 + 0.5 * tl.exp(-tl.abs(apart)))
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def linear_distillation_lse_kernel(
+    h_ptr: tl.tensor,
+    w_ptr: tl.tensor,
+    lse_ptr: tl.tensor,
+    tokens: tl.tensor,
+    limit: tl.tensor,
+    size: tl.tensor,
+    slab: tl.tensor,
+    temperature: tl.tensor,
+    b_token: tl.constexpr,
+    b_row: tl.constexpr,
+    b_size: tl.constexpr,
+) -> None:
+    """One head's log-sum-exp over one slab: `lse [slabs, tokens]`."""
+    token = tl.program_id(0) * b_token + tl.arange(0, b_token)
+    part = tl.program_id(1)
+    top = tl.full([b_token], float("-inf"), tl.float32)
+    total = tl.zeros([b_token], tl.float32)
+    for start in range(part * slab, tl.minimum((part + 1) * slab, limit), b_row):
+        row = start + tl.arange(0, b_row)
+        logits = _logits(
+            h_ptr, w_ptr, token, row, tokens, limit, size, temperature, b_token, b_row, b_size
+        )
+        logits = tl.where((row < limit)[None, :], logits, float("-inf"))
+        # A NaN that the maximum drops is still in the sum.
+        higher = tl.maximum(top, tl.max(logits, axis=1))
+        # All -inf so far: any finite number keeps the differences from being NaN.
+        base = tl.where(higher == float("-inf"), 0.0, higher)
+        total = total * tl.exp(top - base) + tl.sum(tl.exp(logits - base[:, None]), axis=1)
+        top = higher
+    tl.store(lse_ptr + part.to(tl.int64) * tokens + token, top + tl.log(total), mask=token < tokens)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def linear_distillation_fwd_kernel(
+    sh_ptr: tl.tensor,
+    sw_ptr: tl.tensor,
+    th_ptr: tl.tensor,
+    tw_ptr: tl.tensor,
+    s_lse_ptr: tl.tensor,
+    t_lse_ptr: tl.tensor,
+    from_t_ptr: tl.tensor,
+    from_s_ptr: tl.tensor,
+    tokens: tl.tensor,
+    limit: tl.tensor,
+    s_size: tl.tensor,
+    t_size: tl.tensor,
+    slab: tl.tensor,
+    temperature: tl.tensor,
+    mode: tl.constexpr,
+    b_token: tl.constexpr,
+    b_row: tl.constexpr,
+    b_size: tl.constexpr,
+) -> None:
+    """One slab's share of the sums under t and under s: `from_t`, `from_s [slabs, tokens]`."""
+    token = tl.program_id(0) * b_token + tl.arange(0, b_token)
+    part = tl.program_id(1)
+    m_token = token < tokens
+    s_lse = tl.load(s_lse_ptr + token, mask=m_token, other=0.0)[:, None]
+    t_lse = tl.load(t_lse_ptr + token, mask=m_token, other=0.0)[:, None]
+    from_t = tl.zeros([b_token], tl.float32)
+    from_s = tl.zeros([b_token], tl.float32)
+    for start in range(part * slab, tl.minimum((part + 1) * slab, limit), b_row):
+        row = start + tl.arange(0, b_row)
+        m_row = (row < limit)[None, :]
+        s = _logits(
+            sh_ptr, sw_ptr, token, row, tokens, limit, s_size, temperature, b_token, b_row, b_size
+        )
+        s -= s_lse
+        t = _logits(
+            th_ptr, tw_ptr, token, row, tokens, limit, t_size, temperature, b_token, b_row, b_size
+        )
+        t -= t_lse
+        if mode == 0:
+            from_t += tl.sum(tl.where(m_row, tl.exp(t) * (t - s), 0.0), axis=1)
+        elif mode == 1:
+            from_s += tl.sum(tl.where(m_row, tl.exp(s) * (s - t), 0.0), axis=1)
+        else:
+            from_t += tl.sum(tl.where(m_row, tl.exp(t) * _gap_to_middle(t, s), 0.0), axis=1)
+            from_s += tl.sum(tl.where(m_row, tl.exp(s) * _gap_to_middle(s, t), 0.0), axis=1)
+    to = part.to(tl.int64) * tokens + token
+    tl.store(from_t_ptr + to, from_t, mask=m_token)
+    tl.store(from_s_ptr + to, from_s, mask=m_token)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def linear_distillation_bwd_kernel(
+    sh_ptr: tl.tensor,
+    sw_ptr: tl.tensor,
+    th_ptr: tl.tensor,
+    tw_ptr: tl.tensor,
+    incoming_ptr: tl.tensor,
+    s_lse_ptr: tl.tensor,
+    t_lse_ptr: tl.tensor,
+    s_kl_ptr: tl.tensor,
+    d_ptr: tl.tensor,
+    tokens: tl.tensor,
+    first: tl.tensor,
+    limit: tl.tensor,
+    s_size: tl.tensor,
+    t_size: tl.tensor,
+    slab: tl.tensor,
+    temperature: tl.tensor,
+    mode: tl.constexpr,
+    b_token: tl.constexpr,
+    b_row: tl.constexpr,
+    b_size: tl.constexpr,
+) -> None:
+    """Gradient of the student's logits in the slab from row `first`: `d [tokens, slab]`."""
+    token = tl.program_id(0) * b_token + tl.arange(0, b_token)
+    column = tl.program_id(1) * b_row + tl.arange(0, b_row)
+    row = first + column
+    m_token = token < tokens
+    s_lse = tl.load(s_lse_ptr + token, mask=m_token, other=0.0)[:, None]
+    t_lse = tl.load(t_lse_ptr + token, mask=m_token, other=0.0)[:, None]
+    s_kl = tl.load(s_kl_ptr + token, mask=m_token, other=0.0)[:, None]
+    incoming = tl.load(incoming_ptr + token, mask=m_token, other=0.0)[:, None]
+    s = _logits(
+        sh_ptr, sw_ptr, token, row, tokens, limit, s_size, temperature, b_token, b_row, b_size
+    )
+    s -= s_lse
+    t = _logits(
+        th_ptr, tw_ptr, token, row, tokens, limit, t_size, temperature, b_token, b_row, b_size
+    )
+    t -= t_lse
+    if mode == 0:
+        d = tl.exp(s) - tl.exp(t)
+    elif mode == 1:
+        d = tl.exp(s) * (s - t - s_kl)
+    else:
+        d = 0.5 * tl.exp(s) * (_gap_to_middle(s, t) - s_kl)
+    d_ptrs = d_ptr + token.to(tl.int64)[:, None] * slab + column[None, :]
+    m_d = m_token[:, None] & (row < limit)[None, :]
+    tl.store(d_ptrs, (incoming * d).to(d_ptr.dtype.element_ty), mask=m_d)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def linear_distillation_hidden_kernel(
+    d_ptr: tl.tensor,
+    w_ptr: tl.tensor,
+    dh_ptr: tl.tensor,
+    tokens: tl.tensor,
+    rows: tl.tensor,
+    size: tl.tensor,
+    slab: tl.tensor,
+    b_token: tl.constexpr,
+    b_row: tl.constexpr,
+    b_size: tl.constexpr,
+) -> None:
+    """`dh [tokens, size]`, in fp32, += `d [tokens, rows] @ w [rows, size]`.
+
+    torch.mm would round every slab's product to the type of `d`.
+    """
+    token = tl.program_id(0) * b_token + tl.arange(0, b_token)
+    column = tl.program_id(1) * b_size + tl.arange(0, b_size)
+    m_token, m_column = (token < tokens)[:, None], (column < size)[None, :]
+    dh_ptrs = dh_ptr + token.to(tl.int64)[:, None] * size + column[None, :]
+    dh = tl.load(dh_ptrs, mask=m_token & m_column, other=0.0)
+    for start in range(0, rows, b_row):
+        row = start + tl.arange(0, b_row)
+        d_ptrs = d_ptr + token.to(tl.int64)[:, None] * slab + row[None, :]
+        w_ptrs = w_ptr + row.to(tl.int64)[:, None] * size + column[None, :]
+        d = tl.load(d_ptrs, mask=m_token & (row < rows)[None, :], other=0.0)
+        w = tl.load(w_ptrs, mask=(row < rows)[:, None] & m_column, other=0.0)
+        dh = _add_product(d, w, dh)
+    tl.store(dh_ptrs, dh, mask=m_token & m_column)
+
+
+def _blocks(*tensors: Tensor) -> dict[str, int]:
+    width = ROW_BYTES // max(x.element_size() for x in tensors)
+    return {"b_token": B_TOKENS, "b_row": B_ROWS, "b_size": width, "num_warps": 8}
+
+
+def log_sum_exps(
+    student_hidden: Tensor,
+    student_weight: Tensor,
+    teacher_hidden: Tensor,
+    teacher_weight: Tensor,
+    temperature: float,
+    limit: int,
+    slab: int,
+) -> tuple[Tensor, Tensor]:
+    """Both heads' log-sum-exps over the first `limit` rows: `[tokens]` each, fp32."""
+
+    def one(hidden: Tensor, weight: Tensor) -> Tensor:
+        hidden, weight = hidden.contiguous(), weight.contiguous()
+        tokens, size = hidden.shape
+        slabs = triton.cdiv(limit, slab)
+        lse = hidden.new_empty(slabs, tokens, dtype=torch.float32)
+        linear_distillation_lse_kernel[(triton.cdiv(tokens, B_TOKENS), slabs)](
+            hidden, weight, lse, tokens, limit, size, slab, temperature, **_blocks(hidden)
+        )
+        LAUNCHES["linear_distillation_lse_kernel"] += 1
+        return lse.logsumexp(0)
+
+    return one(student_hidden, student_weight), one(teacher_hidden, teacher_weight)
+
+
+def divergences(
+    student_hidden: Tensor,
+    student_weight: Tensor,
+    teacher_hidden: Tensor,
+    teacher_weight: Tensor,
+    student_lse: Tensor,
+    teacher_lse: Tensor,
+    divergence: str,
+    temperature: float,
+    limit: int,
+    slab: int,
+) -> tuple[Tensor, Tensor]:
+    """KL(t ‖ s) or, of `js`, KL(t ‖ m); KL(s ‖ t) or KL(s ‖ m); zeros for one not asked for."""
+    tokens, student_size = student_hidden.shape
+    slabs = triton.cdiv(limit, slab)
+    from_teacher = student_hidden.new_empty(slabs, tokens, dtype=torch.float32)
+    from_student = torch.empty_like(from_teacher)
+    linear_distillation_fwd_kernel[(triton.cdiv(tokens, B_TOKENS), slabs)](
+        student_hidden.contiguous(),
+        student_weight.contiguous(),
+        teacher_hidden.contiguous(),
+        teacher_weight.contiguous(),
+        student_lse,
+        teacher_lse,
+        from_teacher,
+        from_student,
+        tokens,
+        limit,
+        student_size,
+        teacher_hidden.shape[1],
+        slab,
+        temperature,
+        MODES[divergence],
+        **_blocks(student_hidden, teacher_hidden),
+    )
+    LAUNCHES["linear_distillation_fwd_kernel"] += 1
+    return from_teacher.sum(0), from_student.sum(0)
+
+
+def gradients(
+    student_hidden: Tensor,
+    student_weight: Tensor,
+    teacher_hidden: Tensor,
+    teacher_weight: Tensor,
+    incoming: Tensor,
+    student_lse: Tensor,
+    teacher_lse: Tensor,
+    student_kl: Tensor,
+    d_weight: Tensor,
+    divergence: str,
+    temperature: float,
+    limit: int,
+    slab: int,
+) -> Tensor:
+    """Fills `d_weight[:limit]`; returns the hidden states' gradient `[tokens, hidden]`, fp32."""
+    student_hidden, student_weight = student_hidden.contiguous(), student_weight.contiguous()
+    teacher_hidden, teacher_weight = teacher_hidden.contiguous(), teacher_weight.contiguous()
+    tokens, size = student_hidden.shape
+    token_tiles = triton.cdiv(tokens, B_TOKENS)
+    d_hidden = torch.zeros_like(student_hidden, dtype=torch.float32)
+    # Triton's interpreter cuts numbers off to bf16: there torch rounds them.
+    stored = torch.float32 if INTERPRETED else student_hidden.dtype
+    d_slab = student_hidden.new_empty(tokens, slab, dtype=stored)
+    blocks = _blocks(student_hidden, teacher_hidden)
+    for first in range(0, limit, slab):
+        rows = min(slab, limit - first)
+        linear_distillation_bwd_kernel[(token_tiles, triton.cdiv(rows, B_ROWS))](
+            student_hidden,
+            student_weight,
+            teacher_hidden,
+            teacher_weight,
+            incoming.contiguous(),
+            student_lse,
+            teacher_lse,
+            student_kl,
+            d_slab,
+            tokens,
+            first,
+            limit,
+            size,
+            teacher_hidden.shape[1],
+            slab,
+            temperature,
+            MODES[divergence],
+            **blocks,
+        )
+        LAUNCHES["linear_distillation_bwd_kernel"] += 1
+        d_logits = d_slab.to(student_hidden.dtype)
+        slab_weight = student_weight[first : first + rows]
+        # Here the product's inner dimension is the vocabulary: the two blocks change places.
+        linear_distillation_hidden_kernel[(token_tiles, triton.cdiv(size, B_ROWS))](
+            d_logits,
+            slab_weight,
+            d_hidden,
+            tokens,
+            rows,
+            size,
+            slab,
+            B_TOKENS,
+            blocks["b_size"],
+            B_ROWS,
+            num_warps=8,
+        )
+        LAUNCHES["linear_distillation_hidden_kernel"] += 1
+        torch.mm(d_logits[:, :rows].T, student_hidden, out=d_weight[first : first + rows])
+    return d_hidden

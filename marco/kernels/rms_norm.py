@@ -1,0 +1,89 @@
+"""RMSNorm: rows divided by their root mean square, times a weight (arXiv:1910.07467)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from marco.kernels._float_types import require_float_types
+from marco.kernels._rms_norm_kernels import launch_backward, launch_forward
+from marco.kernels.launches import LAUNCHES
+
+
+def rms_norm_naive(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """The plain twin, rounded where transformers' Qwen2RMSNorm rounds; float64 stays float64."""
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    normed = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)
+    return weight * normed.to(x.dtype)
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """`weight * x / sqrt(mean(x²) + eps)` over the last dimension.
+
+    x is `[..., hidden]`: tokens, or the heads of a query or key `[batch, length, heads, head_dim]`;
+    weight is `[hidden]`. Both are fp32, bf16 or fp16, not necessarily the same; the result is of
+    their promoted type. Kept for the backward: x, and one fp32 number a row. The backward reads x
+    and the incoming gradient once for both gradients.
+
+    Raises ValueError where the shapes do not fit and TypeError for other types.
+    """
+    require_rms_norm_inputs("rms_norm", x, weight)
+    y: Tensor = _rms_norm(x, weight, eps)[0]
+    return y
+
+
+def require_rms_norm_inputs(op: str, x: Tensor, weight: Tensor) -> None:
+    """Raise unless x is `[..., hidden]` and weight `[hidden]`, of types the kernels take."""
+    if x.ndim == 0 or weight.shape != x.shape[-1:]:
+        raise ValueError(
+            f"{op}: x {list(x.shape)} needs a weight of its last dimension; "
+            f"the weight is {list(weight.shape)}."
+        )
+    require_float_types(op, x=x, weight=weight)
+
+
+def _empty_outputs(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    y = x.new_empty(x.shape, dtype=torch.promote_types(x.dtype, weight.dtype))
+    return y, x.new_empty(x.shape[:-1], dtype=torch.float32)
+
+
+@torch.library.custom_op("marco::rms_norm", mutates_args=())
+def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    if x.numel() == 0:
+        return _empty_outputs(x, weight, eps)
+    LAUNCHES["rms_norm_fwd_kernel"] += 1
+    y, _, rstd = launch_forward(x, None, weight, eps)
+    return y, rstd
+
+
+@torch.library.custom_op("marco::rms_norm_backward", mutates_args=())
+def _rms_norm_backward(
+    dy: Tensor, x: Tensor, weight: Tensor, rstd: Tensor
+) -> tuple[Tensor, Tensor]:
+    if x.numel() == 0:
+        return x.new_empty(x.shape), weight.new_zeros(weight.shape)
+    LAUNCHES["rms_norm_bwd_kernel"] += 1
+    return launch_backward(dy, None, x, weight, rstd)
+
+
+@_rms_norm_backward.register_fake
+def _rms_norm_backward_fake(
+    dy: Tensor, x: Tensor, weight: Tensor, rstd: Tensor
+) -> tuple[Tensor, Tensor]:
+    return x.new_empty(x.shape), weight.new_empty(weight.shape)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    x, weight, _ = inputs
+    ctx.save_for_backward(x, weight, output[1])
+
+
+def _backward(ctx: Any, dy: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None]:
+    dx, dweight = _rms_norm_backward(dy, *ctx.saved_tensors)
+    return dx, dweight, None
+
+
+_rms_norm.register_fake(_empty_outputs)
+_rms_norm.register_autograd(_backward, setup_context=_setup_context)

@@ -1,0 +1,240 @@
+"""Linear cross-entropy in plain torch: chunks of tokens, one softmax in place, fp32 sums.
+
+A chunk's logits are made, turned into their own gradient where they lie, and used up. Where the
+factor that every loss will be multiplied by is known beforehand this happens in the forward (three
+products); otherwise the backward makes the logits again (four).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from marco.kernels.torch_path.embedding import Tie
+from marco.kernels.torch_path.types import compute_type
+
+CHUNK_ELEMENTS = (
+    1 << 23
+)  # logits of a chunk; more rows make the sums of the weight gradient cheaper
+LEAST_TOKENS = 256  # fewer a chunk, and adding up the weight gradient costs more than it saves
+BLOCK_ELEMENTS = 1 << 19  # of a chunk at a time in fp32: 2 MB, which a core's cache holds
+TILE_ROWS = (
+    1024  # of the head at a time: its cast copy stays in the cache, 5 % slower than one copy
+)
+
+
+def linear_cross_entropy(
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    *,
+    z_loss: float,
+    label_smoothing: float,
+    limit: int | None,
+    upstream: float | None,
+    tie: Tie | None,
+) -> Tensor:
+    """Losses [tokens] fp32 (float64 for float64); see `marco.kernels.linear_cross_entropy`."""
+    rows = weight.shape[0] if limit is None else limit
+    dtype = compute_type(hidden)
+    hidden = hidden.to(dtype)
+    settings = (z_loss, label_smoothing, rows)
+    grad = torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad)
+    if upstream is not None and grad and not torch.compiler.is_compiling():
+        made: Tensor = _WithGradients.apply(hidden, weight, targets, *settings, upstream, tie)  # type: ignore[no-untyped-call]
+    else:
+        made = _losses(hidden, weight, targets, *settings)
+    return made
+
+
+def chunk_tokens(tokens: int, rows: int) -> int:
+    """Tokens whose logits exist at once: never all of them, unless they are few."""
+    return max(LEAST_TOKENS, min(CHUNK_ELEMENTS // rows, tokens // 4))
+
+
+@torch.library.custom_op("marco::linear_cross_entropy_torch", mutates_args=())
+def _losses(
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    z_loss: float,
+    label_smoothing: float,
+    rows: int,
+) -> Tensor:
+    return _run(hidden, weight, targets, z_loss, label_smoothing, rows, None)[0]
+
+
+@torch.library.custom_op("marco::linear_cross_entropy_torch_backward", mutates_args=())
+def _gradients(
+    upstream: Tensor,
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    z_loss: float,
+    label_smoothing: float,
+    rows: int,
+) -> tuple[Tensor, Tensor]:
+    made = _run(hidden, weight, targets, z_loss, label_smoothing, rows, upstream)
+    return made[1], made[2]
+
+
+@_losses.register_fake
+def _(hidden: Tensor, *args: Any) -> Tensor:
+    return hidden.new_empty(hidden.shape[0], dtype=_sums(hidden.dtype))
+
+
+@_gradients.register_fake
+def _(upstream: Tensor, hidden: Tensor, weight: Tensor, *args: Any) -> tuple[Tensor, Tensor]:
+    return hidden.new_empty(hidden.shape), weight.new_empty(weight.shape)
+
+
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:3])
+    ctx.settings = inputs[3:]
+
+
+def _backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+    hidden, weight = _gradients(upstream, *ctx.saved_tensors, *ctx.settings)
+    return hidden, weight, None, None, None, None
+
+
+_losses.register_autograd(_backward, setup_context=_remember)
+
+
+class _WithGradients(torch.autograd.Function):
+    """Makes the gradients at once, for losses that will all be multiplied by `upstream`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        targets: Tensor,
+        z_loss: float,
+        label_smoothing: float,
+        rows: int,
+        upstream: float,
+        tie: Tie | None,
+    ) -> Tensor:
+        _remember(ctx, (hidden, weight, targets, z_loss, label_smoothing, rows), hidden)
+        factors = torch.full(targets.shape, upstream, dtype=_sums(hidden.dtype))
+        factors = factors.to(hidden.device)
+        settings = (z_loss, label_smoothing, rows)
+        losses, *gradients = _run(hidden, weight, targets, *settings, factors)
+        ctx.made = factors, *gradients
+        ctx.tie = tie
+        return losses
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        made, ctx.made = ctx.made, None  # given away: autograd need not copy them
+        if made is not None and torch.equal(made[0], upstream):
+            if ctx.tie is not None:
+                ctx.tie.gradient = made[2]
+            return made[1], made[2], None, None, None, None, None, None
+        return *_backward(ctx, upstream), None, None
+
+
+def statistics(
+    hidden: Tensor, weight: Tensor, targets: Tensor, limit: int | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Losses, whether the target is the most probable row, entropies: [tokens] each."""
+    rows = weight.shape[0] if limit is None else limit
+    dtype = compute_type(hidden)
+    hidden, head = hidden.to(dtype), weight[:rows].to(dtype)
+    size = max(1, BLOCK_ELEMENTS // rows)
+    parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    for some, wanted in zip(torch.split(hidden, size), torch.split(targets, size), strict=True):
+        logits = (some @ head.T).to(_sums(dtype))
+        log_probs = logits.log_softmax(-1)
+        entropy = -(log_probs.exp() * log_probs.clamp(min=-1e30)).sum(-1)
+        loss = -log_probs.gather(1, wanted[:, None]).squeeze(1)
+        parts.append((loss, logits.argmax(-1) == wanted, entropy))
+    if not parts:
+        empty = hidden.new_empty(0, dtype=_sums(dtype))
+        return empty, empty.bool(), empty
+    losses, correct, entropies = zip(*parts, strict=True)
+    return torch.cat(losses), torch.cat(correct), torch.cat(entropies)
+
+
+def _sums(dtype: torch.dtype) -> torch.dtype:
+    return torch.promote_types(dtype, torch.float32)
+
+
+def _run(
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    z_loss: float,
+    label_smoothing: float,
+    rows: int,
+    upstream: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Losses, and with `upstream` [tokens] the gradients of hidden and weight too."""
+    dtype, wide = hidden.dtype, _sums(hidden.dtype)
+    losses = hidden.new_empty(hidden.shape[0], dtype=wide)
+    d_hidden = torch.empty_like(hidden) if upstream is not None else hidden.new_empty(0)
+    d_weight = hidden.new_empty(0)
+    if upstream is not None:
+        d_weight = weight.new_empty(weight.shape, dtype=wide)
+        d_weight[rows if hidden.shape[0] else 0 :].zero_()
+    tiles = [slice(first, min(rows, first + TILE_ROWS)) for first in range(0, rows, TILE_ROWS)]
+    size = chunk_tokens(hidden.shape[0], rows)
+    for start in range(0, hidden.shape[0], size):
+        part = slice(start, start + size)
+        some = hidden[part]
+        logits = hidden.new_empty(some.shape[0], rows)
+        for tile in tiles:
+            torch.mm(some, weight[tile].to(dtype).T, out=logits[:, tile])
+        above = None if upstream is None else upstream[part]
+        losses[part] = _softmax_in_place(logits, targets[part], z_loss, label_smoothing, above)
+        if upstream is None:
+            continue
+        d_some = torch.zeros_like(some, dtype=wide)
+        for tile in tiles:
+            d_logits = logits[:, tile]
+            d_some.add_(d_logits @ weight[tile].to(dtype))
+            product = d_logits.T @ some
+            d_weight[tile] = product if start == 0 else d_weight[tile].add_(product)
+        d_hidden[part] = d_some
+    return losses, d_hidden, d_weight.to(weight.dtype)
+
+
+def _softmax_in_place(
+    logits: Tensor,
+    targets: Tensor,
+    z_loss: float,
+    label_smoothing: float,
+    upstream: Tensor | None,
+) -> Tensor:
+    """Return the losses; with `upstream`, leave the logits' gradient in `logits`."""
+    rows = logits.shape[1]
+    size = max(1, BLOCK_ELEMENTS // rows)
+    losses = logits.new_empty(logits.shape[0], dtype=_sums(logits.dtype))
+    for start in range(0, logits.shape[0], size):
+        part = slice(start, start + size)
+        wanted = targets[part, None]
+        block = logits[part].to(losses.dtype)
+        target = block.gather(1, wanted)
+        mean = block.mean(1, keepdim=True) if label_smoothing else None
+        top = block.amax(1, keepdim=True)
+        torch.softmax(block, 1, out=block)
+        # The greatest probability is at least 1 / rows, so its logarithm loses nothing.
+        lse = top - block.amax(1, keepdim=True).log()
+        loss = lse - (1 - label_smoothing) * target
+        if mean is not None:
+            loss = loss - label_smoothing * mean
+        losses[part] = (loss + z_loss * lse.square()).squeeze(1)
+        if upstream is None:
+            continue
+        above = upstream[part, None]
+        block.mul_(above * (1 + 2 * z_loss * lse))
+        if label_smoothing:
+            block.sub_(above * (label_smoothing / rows))
+        block.scatter_add_(1, wanted, -(1 - label_smoothing) * above)
+        logits[part] = block
+    return losses

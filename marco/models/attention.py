@@ -1,0 +1,78 @@
+"""Attention of fused layers: packed documents on the fast path, everything else by SDPA.
+
+Training and scoring pass a `Packing` where transformers passes a mask; padded generation, KV
+caches, sliding windows and masks of any other kind go through transformers' SDPA, as they do in
+an unfused model.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedConfig
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from marco.kernels.torch_path.attention import Packing, packed_attention
+
+NAME = "marco"
+
+
+def register() -> str:
+    """Make the implementation known to both of transformers' registries; returns its name.
+
+    Registered in the first only, a model would get no mask at all.
+    """
+    AttentionInterface.register(NAME, attention_forward)
+    AttentionMaskInterface.register(NAME, sdpa_mask)
+    return NAME
+
+
+def packings(config: PreTrainedConfig, position_ids: Tensor) -> dict[str, Packing]:
+    """What a model takes as `attention_mask`: by kind of layer, where its documents begin."""
+    kinds = set(config.layer_types)
+    made = {"full_attention": Packing.of(position_ids)}
+    if "sliding_attention" in kinds:
+        made["sliding_attention"] = Packing.of(position_ids, window=config.sliding_window)
+    return made
+
+
+def attend(
+    attention: Any,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Packing | Tensor | None,
+    cache: Any,
+    **kwargs: Any,
+) -> Tensor:
+    """[batch, length, heads, width] from rotated q, k and v of that shape (k, v fewer heads)."""
+    if isinstance(mask, Packing):
+        return packed_attention(q, k, v, mask, attention.scaling)
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+    if cache is not None:
+        k, v = cache.update(k, v, attention.layer_idx)
+    made, _ = attention_forward(
+        attention,
+        q,
+        k,
+        v,
+        mask,
+        scaling=attention.scaling,
+        sliding_window=attention.sliding_window,
+        dropout=attention.attention_dropout if attention.training else 0.0,
+        **kwargs,
+    )
+    return made
+
+
+def attention_forward(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Any, **kwargs: Any
+) -> tuple[Tensor, None]:
+    """transformers' interface: heads before length in, length before heads out."""
+    if isinstance(mask, Packing):
+        q, k, v = (x.transpose(1, 2) for x in (query, key, value))
+        return packed_attention(q, k, v, mask, kwargs["scaling"]), None
+    made, _ = sdpa_attention_forward(module, query, key, value, mask, **kwargs)
+    return made, None

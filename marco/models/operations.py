@@ -1,0 +1,64 @@
+"""The operations of a decoder layer, by backend: what `marco.models.fused` is written in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class Operations:
+    """One backend's operations; shapes as in `marco.kernels`.
+
+    Attributes:
+        linears: input, weights, biases → the products side by side.
+        gated: input, gate weight, up weight → silu(gate) · up.
+    """
+
+    name: str
+    rms_norm: Callable[[Tensor, Tensor, float], Tensor]
+    add_rms_norm: Callable[[Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor]]
+    rope: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+    linears: Callable[[Tensor, Sequence[Tensor], Sequence[Tensor | None]], Tensor]
+    gated: Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def operations(backend: Literal["triton", "torch"]) -> Operations:
+    """Return a backend's operations. Triton is imported only for its own."""
+    if backend == "torch":
+        from marco.kernels.torch_path.linear import linears
+        from marco.kernels.torch_path.norm import add_rms_norm, rms_norm
+        from marco.kernels.torch_path.rope import rope
+        from marco.kernels.torch_path.swiglu import swiglu
+
+        def gated(x: Tensor, gate: Tensor, up: Tensor) -> Tensor:
+            return swiglu(linears(x, (gate, up), (None, None)))
+
+        return Operations("torch", rms_norm, add_rms_norm, rope, linears, gated)
+    from marco.kernels import add_rms_norm as fused_add_norm
+    from marco.kernels import rms_norm as fused_norm
+    from marco.kernels import rope as fused_rope
+    from marco.kernels import swiglu as fused_swiglu
+
+    def gated_product(x: Tensor, gate: Tensor, up: Tensor) -> Tensor:
+        return fused_swiglu.swiglu(functional.linear(x, gate), functional.linear(x, up))
+
+    return Operations(
+        "triton",
+        fused_norm.rms_norm,
+        fused_add_norm.add_rms_norm,
+        fused_rope.rope,
+        _products,
+        gated_product,
+    )
+
+
+def _products(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor | None]) -> Tensor:
+    """One product a weight: a GPU gains little from joining them, and the join costs a copy."""
+    made = [functional.linear(x, w, b) for w, b in zip(weights, biases, strict=True)]
+    return made[0] if len(made) == 1 else torch.cat(made, dim=-1)
