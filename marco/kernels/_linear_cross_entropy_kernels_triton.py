@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import triton  # type: ignore[import-untyped]
 import triton.language as tl  # type: ignore[import-untyped]
 
@@ -16,7 +14,7 @@ INTERPRETED: tl.constexpr = tl.constexpr(triton.knobs.runtime.interpret)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _dot(b_a: Any, b_b: Any, b_out: Any) -> Any:
+def _dot(b_a: tl.tensor, b_b: tl.tensor, b_out: tl.tensor) -> tl.tensor:
     if INTERPRETED:
         b_a = b_a.to(tl.float32)
         b_b = b_b.to(tl.float32)
@@ -24,7 +22,7 @@ def _dot(b_a: Any, b_b: Any, b_out: Any) -> Any:
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _round(b_x: Any, dtype: tl.constexpr) -> Any:
+def _round(b_x: tl.tensor, dtype: tl.constexpr) -> tl.tensor:
     if INTERPRETED and dtype == tl.bfloat16:
         bits = b_x.to(tl.int32, bitcast=True)
         bits = (bits + 0x7FFF + ((bits >> 16) & 1)) & -0x10000
@@ -34,17 +32,17 @@ def _round(b_x: Any, dtype: tl.constexpr) -> Any:
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _logits(
-    x_ptr: Any,
-    w_ptr: Any,
-    rows: Any,
-    columns: Any,
-    m_rows: Any,
-    m_columns: Any,
-    hidden: Any,
+    x_ptr: tl.tensor,
+    w_ptr: tl.tensor,
+    rows: tl.tensor,
+    columns: tl.tensor,
+    m_rows: tl.tensor,
+    m_columns: tl.tensor,
+    hidden: tl.tensor,
     tile_t: tl.constexpr,
     tile_v: tl.constexpr,
     tile_h: tl.constexpr,
-) -> Any:
+) -> tl.tensor:
     """One tile of `x @ w.T`; the same code forward and backward, so the same bits."""
     x_rows = x_ptr + rows.to(tl.int64)[:, None] * hidden
     w_columns = w_ptr + columns.to(tl.int64)[None, :] * hidden
@@ -62,19 +60,19 @@ def _logits(
 
 @triton.jit  # type: ignore[untyped-decorator]
 def linear_cross_entropy_fwd_kernel(
-    x_ptr: Any,
-    w_ptr: Any,
-    target_ptr: Any,
-    target_logit_ptr: Any,
-    max_ptr: Any,
-    sum_ptr: Any,
-    total_ptr: Any,
-    weighted_ptr: Any,
-    best_ptr: Any,
-    tokens: Any,
-    vocabulary: Any,
-    hidden: Any,
-    tiles_a_part: Any,
+    x_ptr: tl.tensor,
+    w_ptr: tl.tensor,
+    target_ptr: tl.tensor,
+    target_logit_ptr: tl.tensor,
+    max_ptr: tl.tensor,
+    sum_ptr: tl.tensor,
+    total_ptr: tl.tensor,
+    weighted_ptr: tl.tensor,
+    best_ptr: tl.tensor,
+    tokens: tl.tensor,
+    vocabulary: tl.tensor,
+    hidden: tl.tensor,
+    tiles_a_part: tl.tensor,
     smoothed: tl.constexpr,
     statistics: tl.constexpr,
     tile_t: tl.constexpr,
@@ -139,22 +137,22 @@ def linear_cross_entropy_fwd_kernel(
 
 @triton.jit  # type: ignore[untyped-decorator]
 def linear_cross_entropy_bwd_kernel(
-    x_ptr: Any,
-    w_ptr: Any,
-    target_ptr: Any,
-    max_ptr: Any,
-    log_sum_ptr: Any,
-    grad_ptr: Any,
-    d_ptr: Any,
-    kept_ptr: Any,
-    tokens: Any,
-    first: Any,
-    end: Any,
-    vocabulary: Any,
-    hidden: Any,
-    d_stride: Any,
-    z_loss: Any,
-    smoothing: Any,
+    x_ptr: tl.tensor,
+    w_ptr: tl.tensor,
+    target_ptr: tl.tensor,
+    max_ptr: tl.tensor,
+    log_sum_ptr: tl.tensor,
+    grad_ptr: tl.tensor,
+    d_ptr: tl.tensor,
+    kept_ptr: tl.tensor,
+    tokens: tl.tensor,
+    first: tl.tensor,
+    end: tl.tensor,
+    vocabulary: tl.tensor,
+    hidden: tl.tensor,
+    d_stride: tl.tensor,
+    z_loss: tl.tensor,
+    smoothing: tl.tensor,
     filtered: tl.constexpr,
     tile_t: tl.constexpr,
     tile_v: tl.constexpr,
@@ -197,18 +195,18 @@ def linear_cross_entropy_bwd_kernel(
 
 @triton.jit  # type: ignore[untyped-decorator]
 def linear_cross_entropy_product_kernel(
-    a_ptr: Any,
-    b_ptr: Any,
-    out_ptr: Any,
-    kept_ptr: Any,
-    unscale_ptr: Any,
-    rows: Any,
-    columns: Any,
-    depth: Any,
-    a_stride_row: Any,
-    a_stride_depth: Any,
-    kept_stride_row: Any,
-    kept_stride_depth: Any,
+    a_ptr: tl.tensor,
+    b_ptr: tl.tensor,
+    out_ptr: tl.tensor,
+    kept_ptr: tl.tensor,
+    unscale_ptr: tl.tensor,
+    rows: tl.tensor,
+    columns: tl.tensor,
+    depth: tl.tensor,
+    a_stride_row: tl.tensor,
+    a_stride_depth: tl.tensor,
+    kept_stride_row: tl.tensor,
+    kept_stride_depth: tl.tensor,
     accumulate: tl.constexpr,
     filtered: tl.constexpr,
     tile_m: tl.constexpr,

@@ -1,12 +1,13 @@
 """Attention of fused layers: packed documents on the fast path, everything else by SDPA.
 
-Training and scoring pass a `Packing` where transformers passes a mask; padded generation, KV
+Training and scoring pass a `Packing` (on a GPU a `GpuPacking`) where transformers passes a mask; padded generation, KV
 caches, sliding windows and masks of any other kind go through transformers' SDPA, as they do in
 an unfused model.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from marco.kernels.torch_path.attention import Packing, packed_attention
+from marco.models.gpu_attention import GpuPacking, gpu_packed_attention
 
 NAME = "marco"
 
@@ -29,12 +31,15 @@ def register() -> str:
     return NAME
 
 
-def packings(config: PreTrainedConfig, position_ids: Tensor) -> dict[str, Packing]:
-    """What a model takes as `attention_mask`: by kind of layer, where its documents begin."""
-    kinds = set(config.layer_types)
-    made = {"full_attention": Packing.of(position_ids)}
-    if "sliding_attention" in kinds:
-        made["sliding_attention"] = Packing.of(position_ids, window=config.sliding_window)
+def packings(config: PreTrainedConfig, position_ids: Tensor) -> Mapping[str, Packing | GpuPacking]:
+    """What a model takes as `attention_mask`: by kind of layer, where its documents begin.
+
+    The device of `position_ids` decides which kind of packing it is.
+    """
+    kind = Packing if position_ids.device.type == "cpu" else GpuPacking
+    made = {"full_attention": kind.of(position_ids)}
+    if "sliding_attention" in config.layer_types:
+        made["sliding_attention"] = kind.of(position_ids, window=config.sliding_window)
     return made
 
 
@@ -43,13 +48,13 @@ def attend(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    mask: Packing | Tensor | None,
+    mask: Packing | GpuPacking | Tensor | None,
     cache: Any,
     **kwargs: Any,
 ) -> Tensor:
     """[batch, length, heads, width] from rotated q, k and v of that shape (k, v fewer heads)."""
-    if isinstance(mask, Packing):
-        return packed_attention(q, k, v, mask, attention.scaling)
+    if isinstance(mask, Packing | GpuPacking):
+        return _packed(q, k, v, mask, attention.scaling)
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
     if cache is not None:
         k, v = cache.update(k, v, attention.layer_idx)
@@ -71,8 +76,14 @@ def attention_forward(
     module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Any, **kwargs: Any
 ) -> tuple[Tensor, None]:
     """transformers' interface: heads before length in, length before heads out."""
-    if isinstance(mask, Packing):
+    if isinstance(mask, Packing | GpuPacking):
         q, k, v = (x.transpose(1, 2) for x in (query, key, value))
-        return packed_attention(q, k, v, mask, kwargs["scaling"]), None
+        return _packed(q, k, v, mask, kwargs["scaling"]), None
     made, _ = sdpa_attention_forward(module, query, key, value, mask, **kwargs)
     return made, None
+
+
+def _packed(q: Tensor, k: Tensor, v: Tensor, packing: Packing | GpuPacking, scale: float) -> Tensor:
+    if isinstance(packing, GpuPacking):
+        return gpu_packed_attention(q, k, v, packing, scale)
+    return packed_attention(q, k, v, packing, scale)

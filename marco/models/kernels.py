@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from importlib.util import find_spec
+from shutil import which
 from typing import TYPE_CHECKING, Literal
+
+from marco.errors import ConfigError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -22,6 +27,23 @@ class Kernels:
     """
 
     backend: Literal["auto", "triton", "inductor", "torch", "reference"] = "auto"
+
+    def check(self, accelerator: str) -> None:
+        """Raise ConfigError where the machine cannot run the backend. Imports torch if it must."""
+        if self.backend == "triton" and os.environ.get("TRITON_INTERPRET") != "1":
+            import torch
+
+            if accelerator == "cpu" or not torch.cuda.is_available():
+                raise ConfigError(
+                    "kernels=triton needs a GPU, or Triton's (very slow) interpreter: "
+                    "TRITON_INTERPRET=1. On a CPU kernels=torch is the fast one."
+                )
+            if find_spec("triton") is None:
+                raise ConfigError(
+                    "kernels=triton needs the package triton, which is not installed."
+                )
+        if self.backend == "inductor" and accelerator == "cpu" and which("g++") is None:
+            raise ConfigError("kernels=inductor compiles C++ on a CPU: there is no g++ here.")
 
     def chosen(self, device: str) -> Backend:
         """What runs on `cuda` or `cpu`."""

@@ -17,6 +17,7 @@ def check_run(run: RunSettings) -> None:
     or a look at the disk.
     """
     run.trainer.check()
+    run.kernels.check(run.trainer.accelerator)
     run.model.check()
     run.tokenizer.check()
     run.data.check()

@@ -71,6 +71,7 @@ def refuse(
         (["name=../escape"], ["name="]),
         (["model.vocab_size=100"], ["100 rows", "257"]),
         (["tokenizer=qwen2", "model.vocab_size=1000"], ["1000 rows", "151646"]),
+        (["kernels=tritn"], ["triton"]),
         (["evaluation=null"], ["choose evaluation=none"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
@@ -79,6 +80,11 @@ def test_wrong_command_lines(refuse: Refuse, overrides: list[str], words: list[s
     message = refuse(*overrides)
     for word in words:
         assert word in message
+
+
+def test_triton_needs_a_gpu(refuse: Refuse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    assert "kernels=torch is the fast one" in refuse("kernels=triton", "trainer.accelerator=cpu")
 
 
 def test_no_traceback_and_no_folder(tmp_path: Path) -> None:

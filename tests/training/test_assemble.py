@@ -28,7 +28,7 @@ def settings(*overrides: str) -> RunSettings:
 
 
 def test_masters_keep_the_rotary_angles_in_fp32(text: Text, tmp_path: Path) -> None:
-    context = RunContext(tmp_path, {}, "none", "none")
+    context = RunContext(tmp_path, {}, "none", "none", choices={"kernels": "torch"})
     low = build_module(settings("trainer.precision=bf16-master"), text, context)
     high = build_module(settings("trainer.precision=fp32"), text, context)
     assert {p.dtype for p in low.parameters()} == {torch.bfloat16}
@@ -42,7 +42,7 @@ def test_masters_keep_the_rotary_angles_in_fp32(text: Text, tmp_path: Path) -> N
 
 
 def test_gradient_checkpointing_recomputes_pretrained_layers(text: Text, tmp_path: Path) -> None:
-    context = RunContext(tmp_path, {}, "none", "none")
+    context = RunContext(tmp_path, {}, "none", "none", choices={"kernels": "torch"})
     random = build_module(settings(), text, context)
     random.model.network.save_pretrained(tmp_path / "model")
     text.tokenizer.save(tmp_path / "model")
@@ -62,6 +62,6 @@ def test_gradient_checkpointing_recomputes_pretrained_layers(text: Text, tmp_pat
 
 def test_choices_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert choose(settings(), {}) == {"threads": 3, "kernels": "reference"}
+    assert choose(settings(), {}) == {"threads": 3, "kernels": "torch"}
     assert choose(settings("trainer.threads=2"), {})["threads"] == 2
     assert choose(settings("trainer.threads=2"), {"threads": 5})["threads"] == 5
