@@ -1,8 +1,8 @@
 """Attention of fused layers: packed documents on the fast path, everything else by SDPA.
 
-Training and scoring pass a `Packing` (on a GPU a `GpuPacking`) where transformers passes a mask; padded generation, KV
-caches, sliding windows and masks of any other kind go through transformers' SDPA, as they do in
-an unfused model.
+Training and scoring pass a `Packing` (on a GPU a `GpuPacking`) where transformers passes a mask;
+padded generation, KV caches, sliding windows and masks of any other kind go through transformers'
+SDPA, as they do in an unfused model.
 """
 
 from __future__ import annotations

@@ -128,7 +128,8 @@ def _by_flash(
 
 
 def _by_flex(q: Tensor, k: Tensor, v: Tensor, packing: GpuPacking, scale: float) -> Tensor:
-    attention = _compiled(flex_attention) if q.is_cuda else flex_attention
+    eager: Callable[..., Any] = flex_attention
+    attention = _compiled(eager) if q.is_cuda else eager
     heads_first = [x.transpose(1, 2) for x in (q, k, v)]
     made: Tensor = attention(*heads_first, block_mask=packing.mask, scale=scale, enable_gqa=True)
     return made.transpose(1, 2)

@@ -42,11 +42,16 @@ class _Linears(torch.autograd.Function):
         ctx.save_for_backward(rows, *weights)
         ctx.kind, ctx.shape = x.dtype, x.shape
         ctx.biases = [bias is not None for bias in biases]
-        y = rows @ _joined(weights, dtype).T
-        outs = [weight.shape[0] for weight in weights]
-        for part, bias in zip(torch.split(y, outs, dim=1), biases, strict=True):
-            if bias is not None:
-                part.add_(bias)
+        joined = _joined(weights, dtype).T
+        if any(ctx.biases):
+            # Added inside the product: added to its result, a bias would cost a second rounding.
+            every = [
+                weight.new_zeros(weight.shape[0]) if bias is None else bias
+                for weight, bias in zip(weights, biases, strict=True)
+            ]
+            y = torch.addmm(_joined(every, dtype), rows, joined)
+        else:
+            y = rows @ joined
         return y.view(*x.shape[:-1], y.shape[-1])
 
     @staticmethod

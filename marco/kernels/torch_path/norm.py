@@ -43,10 +43,11 @@ class _Norm(torch.autograd.Function):
         hat = torch.mul(summed, scale)
         hidden = hat.shape[-1]
         product = torch.mul(dy, hat)
-        rows = product.view(-1, hidden)
+        rows = product.reshape(-1, hidden)
         d_weight = rows.sum(0).to(weight.dtype)
         inner = (rows @ weight.to(rows.dtype)).div_(hidden).view(scale.shape)
-        d = torch.mul(dy, weight).to(hat.dtype)
+        # As exact as `inner`, or what should cancel would not.
+        d = torch.mul(dy, weight.to(hat.dtype))
         d.addcmul_(hat, inner, value=-1).mul_(scale)
         if residual_kind is None:
             return d.to(kind), None, d_weight, None, None
