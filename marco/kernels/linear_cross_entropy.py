@@ -76,7 +76,8 @@ def linear_cross_entropy(
     if filter_gradients and backend != "triton":
         raise ValueError("filter_gradients needs backend='triton'.")
     kept = (targets != ignore_index).nonzero().squeeze(1)
-    everything = kept.shape[0] == targets.shape[0]
+    # A compiled graph cannot branch on how many there are.
+    everything = not torch.compiler.is_compiling() and kept.shape[0] == targets.shape[0]
     inputs = (hidden, targets) if everything else (hidden[kept], targets[kept])
     if backend == "triton":
         from marco.kernels.linear_cross_entropy_triton import linear_cross_entropy_triton

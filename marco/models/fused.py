@@ -7,11 +7,12 @@ model of the process is touched.
 
 from __future__ import annotations
 
+import copy
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer, Qwen2RMSNorm
 from transformers.models.qwen3.modeling_qwen3 import Qwen3DecoderLayer, Qwen3RMSNorm
 
@@ -102,8 +103,17 @@ def fuse(network: PreTrainedModel, backend: Literal["triton", "torch"]) -> str:
     for module in (*layers, network.model.norm):
         module.__class__ = _FUSED[type(module)]
         module.fused = ops
-    network.config._attn_implementation = register()
+    _own_config(network)._attn_implementation = register()
     return f"Kernels: {backend}, {len(layers)} fused layers."
+
+
+def _own_config(network: PreTrainedModel) -> PreTrainedConfig:
+    """Give the model a config of its own: models made from one config share the object."""
+    shared, own = network.config, copy.deepcopy(network.config)
+    for module in network.modules():
+        if getattr(module, "config", None) is shared:
+            module.config = own
+    return own
 
 
 def is_fused(network: PreTrainedModel) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -68,7 +69,7 @@ class Flash:
         group = q.shape[1] // k.shape[1]
         made = []
         bounds = cu_seqlens_q.tolist()
-        for start, end in zip(bounds[:-1], bounds[1:], strict=True):
+        for start, end in pairwise(bounds):
             query = q[start:end].transpose(0, 1)
             key, value = (x[start:end].transpose(0, 1).repeat_interleave(group, 0) for x in (k, v))
             back = torch.arange(end - start)[:, None] - torch.arange(end - start)

@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from marco.kernels.torch_path.types import compute_type
+
 BLOCK = 128  # queries; 64 and 256 were slower on most shapes
-KEPT_LENGTH = 1024  # up to here the probabilities are kept for the backward; beyond, made again
+KEPT_LENGTH = 256  # up to here the probabilities are kept for the backward; beyond, made again
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,8 @@ def packed_attention(q: Tensor, k: Tensor, v: Tensor, packing: Packing, scale: f
     Returns:
         [rows, length, heads, width].
     """
+    dtype = compute_type(q)
+    q, k, v = (x.to(dtype) for x in (q, k, v))
     return _Attention.apply(q, k, v, packing, scale)  # type: ignore[no-any-return, no-untyped-call]
 
 
@@ -123,9 +127,10 @@ class _Attention(torch.autograd.Function):
             d_values[:, seen].add_(torch.bmm(probs.transpose(1, 2), above))
             d_probs = torch.bmm(above, values[:, seen].transpose(1, 2))
             d_scores = torch._softmax_backward_data(d_probs, probs, -1, probs.dtype)
-            torch.bmm(d_scores, key, out=d_queries[:, mine])
+            d_query = d_queries[:, mine]  # scaled within the product: rounded once, no pass more
+            torch.baddbmm(d_query, d_scores, key, beta=0, alpha=ctx.scale, out=d_query)
             d_keys[:, seen].add_(torch.bmm(d_scores.transpose(1, 2), query))
-        dq = _by_token(d_queries.mul_(ctx.scale), q_shape, kv_heads)
+        dq = _by_token(d_queries, q_shape, kv_heads)
         dk = _by_token(d_keys.mul_(ctx.scale).to(keys.dtype), k_shape, kv_heads)
         return dq, dk, _by_token(d_values.to(keys.dtype), k_shape, kv_heads), None, None
 

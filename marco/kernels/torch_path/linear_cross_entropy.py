@@ -88,7 +88,7 @@ def _(hidden: Tensor, *args: Any) -> Tensor:
 
 @_gradients.register_fake
 def _(upstream: Tensor, hidden: Tensor, weight: Tensor, *args: Any) -> tuple[Tensor, Tensor]:
-    return hidden.new_empty(hidden.shape), weight.new_empty(weight.shape)
+    return torch.empty_like(hidden), weight.new_empty(weight.shape)
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -132,9 +132,10 @@ class _WithGradients(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         made, ctx.made = ctx.made, None  # given away: autograd need not copy them
-        if made is not None and torch.equal(made[0], upstream):
-            if ctx.tie is not None:
-                ctx.tie.gradient = made[2]
+        shortcut = made is not None and torch.equal(made[0], upstream)
+        if ctx.tie is not None:  # None too: what an earlier backward left is not this one's
+            ctx.tie.gradient = made[2] if shortcut else None
+        if shortcut:
             return made[1], made[2], None, None, None, None, None, None
         return *_backward(ctx, upstream), None, None
 
@@ -224,17 +225,23 @@ def _softmax_in_place(
         top = block.amax(1, keepdim=True)
         torch.softmax(block, 1, out=block)
         # The greatest probability is at least 1 / rows, so its logarithm loses nothing.
-        lse = top - block.amax(1, keepdim=True).log()
-        loss = lse - (1 - label_smoothing) * target
+        above_top = -block.amax(1, keepdim=True).log()
+        lse = top + above_top
+        # Differences of logits come first: rounding lse itself would cost a small loss its digits.
+        loss = above_top + (1 - label_smoothing) * (top - target)
         if mean is not None:
-            loss = loss - label_smoothing * mean
+            loss = loss + label_smoothing * (top - mean)
         losses[part] = (loss + z_loss * lse.square()).squeeze(1)
         if upstream is None:
             continue
         above = upstream[part, None]
-        block.mul_(above * (1 + 2 * z_loss * lse))
+        penalty = 2 * z_loss * lse
+        # Of a sure prediction p - 1 is small: taken before multiplying, which would round p.
+        chosen = block.gather(1, wanted)
+        d_target = chosen - (1 - label_smoothing) + chosen * penalty - label_smoothing / rows
+        block.mul_(above * (1 + penalty))
         if label_smoothing:
             block.sub_(above * (label_smoothing / rows))
-        block.scatter_add_(1, wanted, -(1 - label_smoothing) * above)
+        block.scatter_(1, wanted, above * d_target)
         logits[part] = block
     return losses

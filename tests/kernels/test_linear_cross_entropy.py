@@ -1,0 +1,589 @@
+"""The linear cross-entropy of the torch path, and what is public of it, against whole logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from kernels.test_torch_path import TYPES, assert_as_good_under_autocast, turned
+from kernels.truth import assert_as_good_as_torch, outputs_and_gradients
+from torch import Tensor
+from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from marco.kernels.linear_cross_entropy import (
+    linear_cross_entropy,
+    linear_cross_entropy_naive,
+    linear_log_probs,
+    linear_statistics,
+)
+from marco.kernels.torch_path import linear_cross_entropy as torch_path
+from marco.kernels.torch_path.embedding import Tie, embedding
+
+EVERYTHING: dict[str, Any] = {"z_loss": 1e-2, "label_smoothing": 0.1, "limit": 200}
+Inputs = tuple[Tensor, Tensor, Tensor]
+
+
+def make(
+    tokens: int,
+    rows: int,
+    width: int,
+    dtype: torch.dtype = torch.float32,
+    limit: int | None = None,
+    ignored: int = 0,
+) -> Inputs:
+    """Of every `ignored` tokens the first is ignored."""
+    generator = torch.Generator().manual_seed(tokens + rows + width)
+    hidden = torch.randn(tokens, width, generator=generator).to(dtype)
+    weight = (torch.randn(rows, width, generator=generator) / width**0.5).to(dtype)
+    targets = torch.randint(limit or rows, (tokens,), generator=generator)
+    if ignored:
+        targets[::ignored] = -100
+    return hidden.requires_grad_(), weight.requires_grad_(), targets
+
+
+def compare(inputs: Inputs, **options: Any) -> None:
+    """Incoming gradients are random, so they differ by token."""
+    plain = {name: value for name, value in options.items() if name != "upstream"}
+    assert_as_good_as_torch(
+        lambda *x: linear_cross_entropy(*x, **options),
+        lambda *x: linear_cross_entropy_naive(*x, **plain),
+        inputs,
+    )
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several chunks, blocks and tiles, none of them a whole number of times."""
+    monkeypatch.setattr(torch_path, "LEAST_TOKENS", 7)
+    monkeypatch.setattr(torch_path, "CHUNK_ELEMENTS", 2000)
+    monkeypatch.setattr(torch_path, "BLOCK_ELEMENTS", 700)
+    monkeypatch.setattr(torch_path, "TILE_ROWS", 48)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize(
+    ("tokens", "rows", "width"),
+    [
+        (1, 300, 16),
+        (252, 507, 123),
+        (4, 130, 896),
+        (2, 40, 3584),
+        (2, 33, 8192),
+        (5, 151_936, 16),
+    ],
+)
+def test_losses_and_gradients(tokens: int, rows: int, width: int, dtype: torch.dtype) -> None:
+    compare(make(tokens, rows, width, dtype))
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_several_chunks(dtype: torch.dtype) -> None:
+    """Beside a twin that takes as many tokens at once: a product in bf16 is rounded every time."""
+    hidden, weight, targets = make(1100, 1009, 24, dtype)
+    size = torch_path.chunk_tokens(1100, 1009)
+    assert size == 275
+
+    def plain(*inputs: Tensor) -> Tensor:
+        h, w, t = inputs
+        pairs = zip(torch.split(h, size), torch.split(t, size), strict=True)
+        return torch.cat([linear_cross_entropy_naive(some, w, wanted) for some, wanted in pairs])
+
+    assert_as_good_as_torch(linear_cross_entropy, plain, (hidden, weight, targets))
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize(
+    "options", [{name: value} for name, value in EVERYTHING.items()] + [EVERYTHING], ids=str
+)
+def test_options(options: dict[str, Any], dtype: torch.dtype) -> None:
+    compare(make(70, 250, 48, dtype, options.get("limit"), ignored=4), **options)
+
+
+@pytest.mark.usefixtures("small_chunks")
+@settings(
+    max_examples=12,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    tokens=st.integers(1, 90),
+    rows=st.integers(20, 300),
+    width=st.integers(8, 40),
+    cut=st.floats(0, 1),
+    ignored=st.integers(0, 4),
+    smoothing=st.sampled_from([0.0, 0.2]),
+    upstream=st.sampled_from([None, 1.0]),
+)
+def test_any_shape(
+    tokens: int,
+    rows: int,
+    width: int,
+    cut: float,
+    ignored: int,
+    smoothing: float,
+    upstream: float | None,
+) -> None:
+    limit = max(10, round(cut * rows))
+    inputs = make(tokens, rows, width, limit=limit, ignored=ignored)
+    compare(inputs, limit=limit, label_smoothing=smoothing, z_loss=1e-3, upstream=upstream)
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("options", [{}, {"z_loss": 0.1, "label_smoothing": 0.2, "limit": 60}])
+def test_gradcheck(options: dict[str, Any]) -> None:
+    hidden, weight, targets = make(16, 70, 3, torch.float64, limit=60, ignored=5)
+    assert torch.autograd.gradcheck(
+        lambda h, w: linear_cross_entropy(h, w, targets, **options), (hidden, weight)
+    )
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_sure_predictions_right_and_wrong(dtype: torch.dtype) -> None:
+    """Logits of ±40; where they are right the loss is about 1e-17 and p - 1 nearly 0."""
+    signs = torch.tensor([1.0, -1.0]).repeat(8)
+    hidden = (40 * torch.eye(16) * signs[:, None]).to(dtype).requires_grad_()
+    weight = torch.eye(20, 16).to(dtype).requires_grad_()
+    targets = torch.arange(16)
+    compare((hidden, weight, targets))
+    right = slice(0, None, 2)
+    compare((hidden.detach()[right].requires_grad_(), weight, targets[right]))
+
+
+def test_small_losses_of_large_logits_keep_their_digits() -> None:
+    """Logits of about 900, exact in fp32; a rounded log-partition would be off by 3e-5."""
+    weight = (900 + torch.arange(50) / 64)[:, None]
+    hidden, targets = torch.ones(50, 1), torch.arange(50)
+    for smoothing in (0.0, 0.1):
+        options = {"label_smoothing": smoothing}
+        truth = linear_cross_entropy_naive(hidden.double(), weight.double(), targets, **options)
+        found = linear_cross_entropy(hidden, weight, targets, **options)
+        torch.testing.assert_close(found.double(), truth, rtol=5e-7, atol=0)
+
+
+def test_one_row() -> None:
+    """The prediction is certain, and only the z-loss has a gradient."""
+    compare(make(3, 2, 16, limit=1), limit=1, z_loss=1e-3)
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("upstream", [None, 1.0])
+def test_non_contiguous_inputs(upstream: float | None) -> None:
+    hidden, weight, targets = make(40, 200, 32)
+    targets = torch.stack([targets, targets], 1)[:, 0]
+    assert not any(x.is_contiguous() for x in (turned(hidden), turned(weight), targets))
+    assert_as_good_as_torch(
+        lambda h, w, t: linear_cross_entropy(turned(h), turned(w), t, upstream=upstream),
+        linear_cross_entropy_naive,
+        (hidden, weight, targets),
+    )
+
+
+@pytest.mark.parametrize("upstream", [None, 0.5])
+@pytest.mark.parametrize("tokens", [0, 5])
+def test_every_target_ignored(tokens: int, upstream: float | None) -> None:
+    hidden, weight, targets = make(tokens, 30, 16, ignored=1)
+    losses = linear_cross_entropy(hidden, weight, targets, z_loss=1.0, upstream=upstream)
+    assert torch.equal(losses, torch.zeros(tokens))
+    found = torch.autograd.grad((0.5 * losses).sum(), (hidden, weight))
+    assert torch.equal(found[0], torch.zeros(tokens, 16))
+    assert torch.equal(found[1], torch.zeros(30, 16))
+
+
+@pytest.mark.parametrize("upstream", [None, 1.0])
+def test_what_is_ignored_costs_nothing(upstream: float | None) -> None:
+    hidden, weight, targets = make(12, 30, 16, ignored=3)
+    expected = outputs_and_gradients(linear_cross_entropy_naive, (hidden, weight, targets))
+    with torch.no_grad():
+        hidden[::3] = torch.nan
+    losses = linear_cross_entropy(hidden, weight, targets, upstream=upstream)
+    torch.testing.assert_close(losses, expected[0])
+    found = torch.autograd.grad(losses.sum(), (hidden, weight))
+    assert all(x.isfinite().all() for x in found)
+    assert torch.count_nonzero(found[0][::3]) == 0
+    seen = []
+
+    class Rows(TorchDispatchMode):
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            if func is torch.ops.aten.mm.out:
+                seen.append(args[0].shape[0])
+            return func(*args, **(kwargs or {}))
+
+    run = torch_path._run
+    with pytest.MonkeyPatch.context() as patch:
+
+        def watched(*args: Any) -> Any:
+            with Rows():
+                return run(*args)
+
+        patch.setattr(torch_path, "_run", watched)
+        linear_cross_entropy(hidden, weight, targets, upstream=upstream)
+    assert seen == [8]
+
+
+def test_another_ignore_index() -> None:
+    hidden, weight, targets = make(12, 30, 16)
+    targets[::3] = 7
+    compare((hidden, weight, targets), ignore_index=7)
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Of every pass over the logits, whether it made gradients."""
+    made: list[bool] = []
+    run = torch_path._run
+
+    def counted(*args: Any) -> Any:
+        made.append(args[-1] is not None)
+        return run(*args)
+
+    monkeypatch.setattr(torch_path, "_run", counted)
+    return made
+
+
+Upstream = Callable[[Tensor], Tensor]
+
+
+@pytest.mark.parametrize(
+    ("weigh", "known", "expected_runs"),
+    [
+        (lambda x: x.sum() * 0.25, 0.25, [True]),
+        (lambda x: x.mean(), 1 / 40, [True]),
+        (lambda x: x.sum() * 0.25, 0.5, [True, True]),
+        (lambda x: (x * torch.linspace(-1, 1, 40)).sum(), 1.0, [True, True]),
+        (lambda x: x.sum() * 0.25, None, [False, True]),
+    ],
+    ids=["right", "right mean", "wrong", "by token", "unknown"],
+)
+@pytest.mark.parametrize("dtype", TYPES)
+def test_upstream(
+    weigh: Upstream,
+    known: float | None,
+    expected_runs: list[bool],
+    dtype: torch.dtype,
+    runs: list[bool],
+) -> None:
+    """Known or not, right or wrong, it never changes a result; right, it saves a pass."""
+    hidden, weight, targets = make(40, 200, 32, dtype)
+    options = {"z_loss": 1e-2, "label_smoothing": 0.1}
+
+    def gradients(upstream: float | None) -> tuple[Tensor, ...]:
+        losses = linear_cross_entropy(hidden, weight, targets, upstream=upstream, **options)
+        return losses.detach(), *torch.autograd.grad(weigh(losses), (hidden, weight))
+
+    found = gradients(known)
+    assert runs == expected_runs
+    for x, y in zip(found, gradients(None), strict=True):
+        assert torch.equal(x, y)
+    assert_as_good_as_torch(
+        lambda *x: weigh(linear_cross_entropy(*x, upstream=known, **options)),
+        lambda *x: weigh(linear_cross_entropy_naive(*x, **options)),
+        (hidden, weight, targets),
+    )
+
+
+@pytest.mark.parametrize("upstream", [None, 0.5, 1.0])
+def test_twice_through_a_retained_graph(upstream: float | None) -> None:
+    hidden, weight, targets = make(40, 200, 32)
+    total = linear_cross_entropy(hidden, weight, targets, upstream=upstream).sum()
+    once = torch.autograd.grad(total, (hidden, weight), retain_graph=True)
+    kept = [x.clone() for x in once]
+    twice = torch.autograd.grad(total, (hidden, weight))
+    for first, copy, second in zip(once, kept, twice, strict=True):
+        assert torch.equal(first, copy)
+        assert torch.equal(first, second)
+        assert first.data_ptr() != second.data_ptr()
+
+
+def test_no_gradients_are_made_where_none_are_wanted(runs: list[bool]) -> None:
+    hidden, weight, targets = make(5, 30, 16)
+    with torch.no_grad():
+        linear_cross_entropy(hidden, weight, targets, upstream=1.0)
+    linear_cross_entropy(hidden.detach(), weight.detach(), targets, upstream=1.0)
+    assert runs == [False, False]
+
+
+class Tied(torch.nn.Module):
+    """An embedding, something between, and a head of the same weight."""
+
+    def __init__(self, dtype: torch.dtype, tied: bool) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.weight = torch.nn.Parameter(torch.randn(23, 8, generator=generator).to(dtype))
+        self.between = torch.nn.Parameter(torch.randn(8, 8, generator=generator).to(dtype))
+        self.tied = tied
+
+    def forward(self, ids: Tensor, targets: Tensor, upstream: float | None) -> Tensor:
+        tie = Tie()
+        read = embedding(ids, self.weight, tie) if self.tied else self.weight[ids]
+        hidden = (read @ self.between).tanh()
+        if not self.tied:
+            return linear_cross_entropy_naive(hidden, self.weight, targets)
+        return linear_cross_entropy(hidden, self.weight, targets, upstream=upstream, tie=tie)
+
+
+def tied_inputs() -> tuple[Tensor, Tensor]:
+    ids = torch.tensor([3, 3, 0, 22, 22, 5])
+    return ids, torch.tensor([3, 0, -100, 5, 7, 22])
+
+
+@pytest.mark.parametrize("upstream", [0.5, 1.0, None])
+def test_tied_gradients_are_those_of_plain_autograd(upstream: float | None) -> None:
+    """By the shortcut where `upstream` is right, 0.5, and where it is not."""
+    gradients = []
+    for tied in (True, False):
+        model = Tied(torch.float64, tied)
+        for _ in range(2):  # accumulated over two forwards
+            (0.5 * model(*tied_inputs(), upstream).sum()).backward()
+        gradients.append([model.weight.grad, model.between.grad])
+    for x, y in zip(*gradients, strict=True):
+        torch.testing.assert_close(x, y, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("upstream", [1.0, None])
+def test_tied_errors(upstream: float | None, dtype: torch.dtype) -> None:
+    ids, targets = tied_inputs()
+
+    def tied(weight: Tensor, between: Tensor) -> Tensor:
+        tie = Tie()
+        hidden = (embedding(ids, weight, tie) @ between).tanh()
+        losses = linear_cross_entropy(hidden, weight, targets, upstream=upstream, tie=tie)
+        return losses.sum() * 1.0
+
+    def plain(weight: Tensor, between: Tensor) -> Tensor:
+        hidden = (functional.embedding(ids, weight) @ between).tanh()
+        return linear_cross_entropy_naive(hidden, weight, targets).sum() * 1.0
+
+    model = Tied(dtype, True)
+    assert_as_good_as_torch(tied, plain, [model.weight, model.between])
+
+
+def test_the_embeddings_gradient_goes_into_the_heads() -> None:
+    """Where the head's backward took the shortcut, the embedding hands autograd nothing."""
+    model, (ids, targets) = Tied(torch.float32, True), tied_inputs()
+    shares: list[Any] = []
+    losses = model(ids, targets.clamp(min=0), 1.0)
+    node = losses.sum().grad_fn
+    while node is not None and "Embedding" not in node.name():
+        # Down the first argument: the hidden states.
+        node = node.next_functions[0][0]
+    assert node is not None
+    node.register_hook(lambda made, _: shares.extend(made))
+    losses.sum().backward()
+    assert shares
+    assert all(share is None for share in shares)
+
+
+def test_what_an_earlier_backward_left_is_not_added_to() -> None:
+    """The first backward asks for the hidden state alone, and its head's gradient is dropped."""
+    (ids, targets), expected = tied_inputs(), []
+    for tied in (True, False):
+        model = Tied(torch.float64, tied)
+        losses = model(ids, targets, 1.0)
+        torch.autograd.grad(losses.sum(), model.between, retain_graph=True)
+        losses.sum().backward()
+        expected.append(model.weight.grad)
+    torch.testing.assert_close(*expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("upstream_known", [False, True])
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("where", ["hidden", "weight", "upstream"])
+def test_not_finite_propagates(bad: float, where: str, upstream_known: bool) -> None:
+    hidden, weight, targets = make(5, 300, 16)
+    upstream = torch.ones(5)
+    {"hidden": hidden, "weight": weight, "upstream": upstream}[where].data.view(-1)[3] = bad
+    losses = linear_cross_entropy(hidden, weight, targets, upstream=1.0 if upstream_known else None)
+    found = torch.autograd.grad(losses, (hidden, weight), upstream)
+    naive = linear_cross_entropy_naive(hidden, weight, targets)
+    expected = torch.autograd.grad(naive, (hidden, weight), upstream)
+    assert torch.equal(losses.isfinite(), naive.isfinite())
+    for x, y in zip(found, expected, strict=True):
+        assert not x.isfinite().all()
+        assert torch.equal(x.isfinite(), y.isfinite())
+
+
+def test_logits_of_minus_infinity_have_no_probability() -> None:
+    hidden, weight, targets = make(5, 100, 16)
+    with torch.no_grad():
+        hidden[:, 0] = 1
+        weight[60:, 0] = -torch.inf
+    targets %= 60
+    losses = linear_cross_entropy(hidden, weight, targets)
+    torch.testing.assert_close(losses, linear_cross_entropy_naive(hidden, weight[:60], targets))
+    found = linear_statistics(hidden, weight, targets)
+    expected = linear_statistics(hidden, weight[:60], targets)
+    for x, y in zip(found, expected, strict=True):
+        torch.testing.assert_close(x, y)
+    assert linear_cross_entropy(hidden, weight, targets + 40)[targets >= 20].isposinf().all()
+
+
+@pytest.mark.parametrize("limit", [None, 90])
+@pytest.mark.parametrize("dtype", TYPES)
+def test_statistics(dtype: torch.dtype, limit: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch_path, "BLOCK_ELEMENTS", 700)
+    hidden, weight, targets = make(50, 101, 32, dtype, limit=90, ignored=5)
+    logits = functional.linear(hidden, weight if limit is None else weight[:limit]).float()
+    targets[1::5] = logits.argmax(1)[1::5]
+    log_probs = logits.log_softmax(1)
+    counts = targets != -100
+    losses, correct, entropy = linear_statistics(hidden, weight, targets, limit=limit)
+    assert not losses.requires_grad
+    assert (losses.dtype, correct.dtype, entropy.dtype) == (
+        torch.float32,
+        torch.bool,
+        torch.float32,
+    )
+    assert torch.equal(correct, (logits.argmax(1) == targets) & counts)
+    assert int(correct.sum()) >= 10
+    plain = -log_probs.gather(1, targets.clamp(min=0)[:, None]).squeeze(1)
+    torch.testing.assert_close(losses, torch.where(counts, plain, 0.0))
+    expected = -(log_probs.exp() * log_probs).sum(1)
+    torch.testing.assert_close(entropy, torch.where(counts, expected, 0.0))
+
+
+def test_statistics_of_nothing() -> None:
+    for tokens in (0, 3):
+        made = linear_statistics(*make(tokens, 30, 16, ignored=1))
+        assert [x.shape for x in made] == [(tokens,)] * 3
+        assert not any(x.any() for x in made)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_log_probs(dtype: torch.dtype) -> None:
+    hidden, weight, targets = make(24, 101, 32, dtype, limit=90, ignored=5)
+    sequences = targets.view(3, 8)
+
+    def ours(h: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+        return linear_log_probs(h.view(3, 8, 32), w, sequences, limit=90)
+
+    def plain(h: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+        logits = functional.linear(h, w[:90])
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        chosen = logits.log_softmax(-1).gather(1, targets.clamp(min=0)[:, None]).squeeze(1)
+        tokens = torch.where(targets != -100, chosen, 0.0).view(3, 8)
+        return tokens, tokens.sum(1)
+
+    assert_as_good_as_torch(ours, plain, [hidden, weight])
+
+
+@pytest.mark.parametrize("backward_too", [False, True])
+@pytest.mark.parametrize("upstream", [None, 1.0])
+@pytest.mark.parametrize("hidden_type", TYPES)
+def test_autocast(hidden_type: torch.dtype, upstream: float | None, backward_too: bool) -> None:
+    hidden, weight, targets = make(60, 211, 48, ignored=5)
+    inputs = (hidden.detach().to(hidden_type).requires_grad_(), weight, targets)
+    options = {"z_loss": 1e-3, "label_smoothing": 0.1}
+    # Summed, so that a known upstream is right.
+    assert_as_good_under_autocast(
+        lambda *x: linear_cross_entropy(*x, upstream=upstream, **options).sum() * 1.0,
+        lambda *x: linear_cross_entropy_naive(*x, **options).sum() * 1.0,
+        inputs,
+        backward_too=backward_too,
+    )
+    assert_as_good_under_autocast(
+        lambda *x: linear_cross_entropy(*x, upstream=upstream, **options),
+        lambda *x: linear_cross_entropy_naive(*x, **options),
+        inputs,
+        backward_too=backward_too,
+    )
+
+
+class Largest(TorchDispatchMode):
+    """The elements of the largest tensor that an operation makes."""
+
+    size = 0
+
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        made = func(*args, **(kwargs or {}))
+        for x in made if isinstance(made, tuple | list) else (made,):
+            if isinstance(x, Tensor):
+                self.size = max(self.size, x.untyped_storage().nbytes() // x.element_size())
+        return made
+
+
+@pytest.mark.parametrize("gradients", [False, True])
+def test_no_tensor_of_tokens_by_rows(gradients: bool) -> None:
+    """`_run` itself, because a dispatch mode does not look into an op."""
+    tokens, rows = 1200, 700
+    hidden, weight, targets = (x.detach() for x in make(tokens, rows, 4))
+    with Largest() as seen:
+        upstream = torch.ones(tokens) if gradients else None
+        torch_path._run(hidden, weight, targets, 0.0, 0.1, rows, upstream)
+    # No less either, or this test watches the wrong operations.
+    assert seen.size == tokens // 4 * rows
+
+
+@pytest.mark.parametrize(("tokens", "rows"), [(1, 10), (256, 10), (257, 10), (4096, 151_936)])
+def test_tokens_of_a_chunk(tokens: int, rows: int) -> None:
+    chunk = torch_path.chunk_tokens(tokens, rows)
+    assert chunk >= torch_path.LEAST_TOKENS
+    assert chunk <= max(torch_path.LEAST_TOKENS, tokens // 4)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("tokens", [0, 5])
+@pytest.mark.parametrize("change", [lambda x: x, turned], ids=["dense", "turned"])
+def test_opcheck(tokens: int, dtype: torch.dtype, change: Callable[[Tensor], Tensor]) -> None:
+    hidden, weight, targets = make(tokens, 70, 16, dtype, limit=60)
+    inputs = [change(x.detach()).requires_grad_() for x in (hidden, weight)]
+    settings = (1e-3, 0.1, 60)
+    torch.library.opcheck(torch.ops.marco.linear_cross_entropy_torch, (*inputs, targets, *settings))
+    torch.library.opcheck(
+        torch.ops.marco.linear_cross_entropy_torch_backward,
+        (torch.ones(tokens), *(x.detach() for x in inputs), targets, *settings),
+    )
+
+
+@pytest.mark.parametrize("ignored", [0, 3])
+def test_compiles_whole(ignored: int) -> None:
+    """Which tokens count is known at run time only, and Dynamo wants to be told that it may be."""
+    hidden, weight, targets = make(12, 70, 16, ignored=ignored)
+
+    def loss(*inputs: Tensor) -> Tensor:
+        return linear_cross_entropy(*inputs, z_loss=1e-3).mean()
+
+    with torch._dynamo.config.patch(capture_dynamic_output_shape_ops=True):
+        compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+        found = torch.autograd.grad(compiled(hidden, weight, targets), (hidden, weight))
+    expected = torch.autograd.grad(loss(hidden, weight, targets), (hidden, weight))
+    for x, y in zip(found, expected, strict=True):
+        torch.testing.assert_close(x, y)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda h, w, t: (h, w[:, 1:], t), "16 wide, the head 15"),
+        (lambda h, w, t: (h[0], w, t), "should be"),
+        (lambda h, w, t: (h, w[0], t), "should be"),
+        (lambda h, w, t: (h, w, t[1:]), "should be"),
+    ],
+)
+def test_what_does_not_fit(change: Callable[..., Inputs], words: str) -> None:
+    inputs = change(*make(5, 70, 16))
+    for op in (linear_cross_entropy, linear_statistics):
+        with pytest.raises(ValueError, match=words):
+            op(*inputs)
+
+
+@pytest.mark.parametrize("limit", [0, 71])
+def test_limit_outside_the_rows(limit: int) -> None:
+    with pytest.raises(ValueError, match=f"limit={limit}"):
+        linear_cross_entropy(*make(5, 70, 16), limit=limit)
+
+
+def test_filtered_gradients_need_triton() -> None:
+    with pytest.raises(ValueError, match="backend='triton'"):
+        linear_cross_entropy(*make(5, 70, 16), filter_gradients=True)
