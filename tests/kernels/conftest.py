@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils._device import _device_constructors
+
+# torch remembers, once, which functions `with torch.device(…)` is about: the real ones, not ours.
+_device_constructors()
 
 
 @pytest.fixture(autouse=True)
