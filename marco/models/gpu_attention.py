@@ -137,5 +137,9 @@ def _by_flex(q: Tensor, k: Tensor, v: Tensor, packing: GpuPacking, scale: float)
 
 @cache
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiled once a process. Uncompiled, either function makes a [length, length] tensor."""
-    return torch.compile(function, dynamic=False)
+    """Compiled once a process. Uncompiled, either function makes a [length, length] tensor.
+
+    Shapes become dynamic when they vary: scoring has rows of many widths, and torch gives up, and
+    runs uncompiled, after a few recompilations.
+    """
+    return torch.compile(function)

@@ -57,7 +57,8 @@ class CausalLanguageModel(nn.Module):
         network = self.network
         masks = packings(network.config, position_ids) if is_fused(network) else None
         table, head = network.model.embed_tokens, network.lm_head.weight
-        tie = Tie() if self.backend == "torch" and table.weight is head else None
+        tied = table.weight is head and table.padding_idx is None
+        tie = Tie() if self.backend == "torch" and tied else None
         hidden = network.model(
             inputs_embeds=table(input_ids) if tie is None else embedding(input_ids, head, tie),
             attention_mask=masks,

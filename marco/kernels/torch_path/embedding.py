@@ -17,7 +17,8 @@ class Tie:
     """Between the embedding and the head of one forward.
 
     `gradient` is the head's, from its backward until the embedding's, which always follows: by
-    then autograd holds that very tensor and waits for the embedding's share.
+    then autograd holds that very tensor and waits for the embedding's share. The weight must have
+    no third use in that forward: what it adds would come between.
     """
 
     def __init__(self) -> None:
