@@ -171,6 +171,7 @@ except CheckpointError as error:
 report["latest"] = checkpoint.latest(root / "two").name
 checkpoint.retain(root / "two")
 (root / f"report-{rank}.json").write_text(json.dumps(report))
+dist.barrier()  # process 0 holds the store: it must not be gone while the other still ends
 dist.destroy_process_group()
 """
 )
