@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer, Qwen2RMSNorm
@@ -126,10 +125,9 @@ def _heads(ops: Operations, attention: Any, x: Tensor) -> tuple[Tensor, Tensor, 
     projections = [attention.q_proj, attention.k_proj, attention.v_proj]
     if all(type(layer) is nn.Linear for layer in projections):
         weights = [layer.weight for layer in projections]
-        joined = ops.linears(x, weights, [layer.bias for layer in projections])
-        parts = torch.split(joined, [weight.shape[0] for weight in weights], dim=-1)
+        parts = ops.linears(x, weights, [layer.bias for layer in projections])
     else:
-        parts = tuple(layer(x) for layer in projections)
+        parts = [layer(x) for layer in projections]
     q, k, v = (part.view(*part.shape[:-1], -1, attention.head_dim) for part in parts)
     if hasattr(attention, "q_norm"):
         q_norm, k_norm = attention.q_norm, attention.k_norm
@@ -144,4 +142,4 @@ def _linear(ops: Operations, layer: Any, x: Tensor) -> Tensor:
     if type(layer) is not nn.Linear:
         made: Tensor = layer(x)
         return made
-    return ops.linears(x, [layer.weight], [layer.bias])
+    return ops.linears(x, [layer.weight], [layer.bias])[0]

@@ -16,7 +16,7 @@ class Operations:
     """One backend's operations; shapes as in `marco.kernels`.
 
     Attributes:
-        linears: input, weights, biases → the products side by side.
+        linears: input, weights, biases → one product a weight.
         gated: input, gate weight, up weight → silu(gate) · up.
     """
 
@@ -24,7 +24,7 @@ class Operations:
     rms_norm: Callable[[Tensor, Tensor, float], Tensor]
     add_rms_norm: Callable[[Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor]]
     rope: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-    linears: Callable[[Tensor, Sequence[Tensor], Sequence[Tensor | None]], Tensor]
+    linears: Callable[[Tensor, Sequence[Tensor], Sequence[Tensor | None]], Sequence[Tensor]]
     gated: Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
@@ -39,7 +39,13 @@ def operations(backend: Literal["triton", "torch"]) -> Operations:
         def gated(x: Tensor, gate: Tensor, up: Tensor) -> Tensor:
             return swiglu(linears(x, (gate, up), (None, None)))
 
-        return Operations("torch", rms_norm, add_rms_norm, rope, linears, gated)
+        def apart(
+            x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor | None]
+        ) -> Sequence[Tensor]:
+            joined = linears(x, weights, biases)
+            return torch.split(joined, [weight.shape[0] for weight in weights], dim=-1)
+
+        return Operations("torch", rms_norm, add_rms_norm, rope, apart, gated)
     from marco.kernels import add_rms_norm as fused_add_norm
     from marco.kernels import rms_norm as fused_norm
     from marco.kernels import rope as fused_rope
@@ -58,7 +64,8 @@ def operations(backend: Literal["triton", "torch"]) -> Operations:
     )
 
 
-def _products(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor | None]) -> Tensor:
-    """One product a weight: a GPU gains little from joining them, and the join costs a copy."""
-    made = [functional.linear(x, w, b) for w, b in zip(weights, biases, strict=True)]
-    return made[0] if len(made) == 1 else torch.cat(made, dim=-1)
+def _products(
+    x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor | None]
+) -> Sequence[Tensor]:
+    """A GPU gains little from joining products, and the join would cost a copy."""
+    return [functional.linear(x, w, b) for w, b in zip(weights, biases, strict=True)]

@@ -1,7 +1,7 @@
 """The LightningModule: one micro-batch in, gradients of the global batch out.
 
-Its arithmetic is in `token_losses`, `Schedule.factor`, `global_norm`; what is here is the order of
-things, and the counters that callbacks, loggers and checkpoints read.
+Its arithmetic is in `linear_cross_entropy`, `Schedule.factor`, `global_norm`; what is here is the
+order of things, and the counters that callbacks, loggers and checkpoints read.
 """
 
 from __future__ import annotations

@@ -13,11 +13,9 @@ from kernels.truth import assert_as_good_as_torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from marco.kernels import linear_cross_entropy_triton as op
 from marco.kernels.launches import LAUNCHES
 from marco.kernels.linear_cross_entropy import linear_cross_entropy_naive
-
-pytest.importorskip("triton")
-from marco.kernels import linear_cross_entropy_triton as op
 from marco.kernels.linear_cross_entropy_triton import linear_cross_entropy_triton
 
 TYPES = (torch.float32, torch.bfloat16, torch.float16)

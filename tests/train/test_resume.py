@@ -185,7 +185,7 @@ def hit_after(seconds: float, before: int) -> Callable[[Path], bool]:
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(12))
 def test_killed_at_any_moment(whole: Path, tmp_path: Path, seed: int) -> None:
     """Three kills at random moments, start-up, evaluation and checkpoint writes included."""
     moments = random.Random(seed)
