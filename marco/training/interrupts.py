@@ -49,8 +49,10 @@ class Interrupt:
             return self.number
         flag = torch.tensor(self.number, device=device)
         dist.all_reduce(flag, op=dist.ReduceOp.MAX)
-        self.number = int(flag)
-        return self.number
+        agreed = int(flag)
+        if agreed:  # else a signal that came during the collective would be forgotten
+            self.number = agreed
+        return agreed
 
     @property
     def exit_code(self) -> int:
