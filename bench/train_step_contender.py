@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, Qwen2Config
 
-from marco.models.kernels import install
+from marco.models.kernels import Kernels, install
 from marco.objectives.causal_lm import CausalLanguageModel
 from marco.training.allocator import keep_pages
 
@@ -87,8 +87,9 @@ def main() -> None:
     labels = ids.roll(-1, 1)
     positions = torch.arange(length).expand(rows, length)
     if contender == "ours":
-        install(network, "torch")
-        model = CausalLanguageModel(network, shape["vocab_size"], "torch")
+        backend = Kernels().chosen("cpu")
+        install(network, backend)
+        model = CausalLanguageModel(network, shape["vocab_size"], backend)
     elif contender == "compile":
         for layer in network.model.layers:
             layer.compile()

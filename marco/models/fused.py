@@ -15,7 +15,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer, Qwen2RMSNorm
 from transformers.models.qwen3.modeling_qwen3 import Qwen3DecoderLayer, Qwen3RMSNorm
 
-from marco.models.attention import attend, register
+from marco.models.attention import register
 from marco.models.operations import Operations, operations
 
 
@@ -45,7 +45,7 @@ class FusedLayer(nn.Module):
         x = ops.rms_norm(hidden_states, norm.weight, norm.variance_epsilon)
         q, k, v = _heads(ops, attention, x)
         q, k = ops.rope(q, k, *position_embeddings)
-        mixed = attend(attention, q, k, v, attention_mask, past_key_values, **kwargs)
+        mixed = ops.attend(attention, q, k, v, attention_mask, past_key_values, **kwargs)
         out = _linear(ops, attention.o_proj, mixed.flatten(2))
         norm = self.post_attention_layernorm
         x, residual = ops.add_rms_norm(out, hidden_states, norm.weight, norm.variance_epsilon)
@@ -92,7 +92,7 @@ _FUSED: dict[type[nn.Module], type[nn.Module]] = {
 }
 
 
-def fuse(network: PreTrainedModel, backend: Literal["triton", "torch"]) -> str:
+def fuse(network: PreTrainedModel, backend: Literal["triton", "torch", "native"]) -> str:
     """Install a backend's operations in this model; returns a line for the log."""
     layers = network.model.layers
     if any(type(layer) not in _FUSED for layer in layers):

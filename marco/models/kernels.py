@@ -13,7 +13,7 @@ from marco.errors import ConfigError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-Backend = Literal["triton", "inductor", "torch", "reference"]
+Backend = Literal["triton", "inductor", "torch", "native", "reference"]
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,13 @@ class Kernels:
     """The kernel backend, recorded with the run and reused when it is resumed.
 
     Attributes:
-        backend: `auto` is Triton on a GPU and torch on a CPU. `triton`: fused kernels. `torch`:
-            the same operations in plain torch, arranged for a CPU. `inductor`: transformers'
-            layers, each compiled. `reference`: transformers as it comes, untouched.
+        backend: `auto` is Triton on a GPU and, on a CPU, native where it compiles, else torch.
+            `triton`: fused kernels. `torch`: the same operations in plain torch, arranged for a
+            CPU. `native`: those with the passes between products in C++. `inductor`:
+            transformers' layers, each compiled. `reference`: transformers as it comes, untouched.
     """
 
-    backend: Literal["auto", "triton", "inductor", "torch", "reference"] = "auto"
+    backend: Literal["auto", "triton", "inductor", "torch", "native", "reference"] = "auto"
 
     def check(self, accelerator: str) -> None:
         """Raise ConfigError where the machine cannot run the backend. Imports torch if it must."""
@@ -42,6 +43,14 @@ class Kernels:
                 raise ConfigError(
                     "kernels=triton needs the package triton, which is not installed."
                 )
+        if self.backend == "native":
+            from marco.kernels.torch_path import native
+
+            if not native.available():
+                raise ConfigError(
+                    "kernels=native needs Linux and g++, which compiles it once; there is none, "
+                    "or it failed. kernels=torch does without."
+                )
         if self.backend == "inductor" and accelerator == "cpu" and which("g++") is None:
             raise ConfigError("kernels=inductor compiles C++ on a CPU: there is no g++ here.")
 
@@ -49,7 +58,11 @@ class Kernels:
         """What runs on `cuda` or `cpu`."""
         if self.backend != "auto":
             return self.backend
-        return "triton" if device == "cuda" else "torch"
+        if device == "cuda":
+            return "triton"
+        from marco.kernels.torch_path import native
+
+        return "native" if native.available() else "torch"
 
 
 def install(network: PreTrainedModel, backend: Backend) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from marco.models.attention import attend
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,7 @@ class Operations:
     Attributes:
         linears: input, weights, biases → one product a weight.
         gated: input, gate weight, up weight → silu(gate) · up.
+        attend: `marco.models.attention.attend`.
     """
 
     name: str
@@ -26,10 +29,17 @@ class Operations:
     rope: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
     linears: Callable[[Tensor, Sequence[Tensor], Sequence[Tensor | None]], Sequence[Tensor]]
     gated: Callable[[Tensor, Tensor, Tensor], Tensor]
+    attend: Callable[..., Tensor] = attend
 
 
-def operations(backend: Literal["triton", "torch"]) -> Operations:
+def operations(backend: Literal["triton", "torch", "native"]) -> Operations:
     """Return a backend's operations. Triton is imported only for its own."""
+    if backend == "native":
+        from marco.kernels.torch_path.native import on
+
+        plain = operations("torch")
+        names = ("rms_norm", "add_rms_norm", "gated", "attend")
+        return replace(plain, name="native", **{name: on(getattr(plain, name)) for name in names})
     if backend == "torch":
         from marco.kernels.torch_path.linear import linears
         from marco.kernels.torch_path.norm import add_rms_norm, rms_norm

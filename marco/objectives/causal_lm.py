@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from marco.kernels.linear_cross_entropy import linear_cross_entropy, linear_cross_entropy_naive
+from marco.kernels.torch_path import native
 from marco.kernels.torch_path.embedding import Tie, embedding
 from marco.models.attention import packings
 from marco.models.fused import is_fused
@@ -58,7 +59,7 @@ class CausalLanguageModel(nn.Module):
         masks = packings(network.config, position_ids) if is_fused(network) else None
         table, head = network.model.embed_tokens, network.lm_head.weight
         tied = table.weight is head and table.padding_idx is None
-        tie = Tie() if self.backend == "torch" and tied else None
+        tie = Tie() if self.backend in ("torch", "native") and tied else None
         hidden = network.model(
             inputs_embeds=table(input_ids) if tie is None else embedding(input_ids, head, tie),
             attention_mask=masks,
@@ -71,7 +72,12 @@ class CausalLanguageModel(nn.Module):
                 hidden.flatten(0, 1), head, labels.flatten(), limit=limit
             )
         else:
-            losses = linear_cross_entropy(
+            loss = (
+                native.on(linear_cross_entropy)
+                if self.backend == "native"
+                else linear_cross_entropy
+            )
+            losses = loss(
                 hidden.flatten(0, 1),
                 head,
                 labels.flatten(),

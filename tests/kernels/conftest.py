@@ -1,13 +1,18 @@
-"""Memory from `torch.empty` and its like is NaN here: an element left unwritten fails a test."""
+"""What kernel tests share: poisoned memory, and both ways of making the passes.
+
+Memory from `torch.empty` and its like is NaN here: an element left unwritten fails a test.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
 from torch.utils._device import _device_constructors
+
+from marco.kernels.torch_path import native
 
 # torch remembers, once, which functions `with torch.device(…)` is about: the real ones, not ours.
 _device_constructors()
@@ -24,3 +29,12 @@ def poisoned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for owner, name in ((torch, "empty"), (torch, "empty_like"), (torch.Tensor, "new_empty")):
         monkeypatch.setattr(owner, name, poisoned(getattr(owner, name)))
+
+
+@pytest.fixture(params=["torch", "native"])
+def passes(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The passes between products in plain torch, and in C++."""
+    assert native.available(), "kernels=native needs g++"
+    token = native._ON.set(request.param == "native")
+    yield request.param
+    native._ON.reset(token)

@@ -24,6 +24,7 @@ from marco.kernels.linear_cross_entropy import (
 from marco.kernels.torch_path import linear_cross_entropy as torch_path
 from marco.kernels.torch_path.embedding import Tie, embedding
 
+pytestmark = pytest.mark.usefixtures("passes")
 EVERYTHING: dict[str, Any] = {"z_loss": 1e-2, "label_smoothing": 0.1, "limit": 200}
 Inputs = tuple[Tensor, Tensor, Tensor]
 

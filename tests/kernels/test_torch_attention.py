@@ -16,6 +16,8 @@ from torch import Tensor
 from marco.kernels.torch_path import attention
 from marco.kernels.torch_path.attention import Packing, packed_attention
 
+pytestmark = pytest.mark.usefixtures("passes")
+
 
 def positions(*rows: Sequence[int]) -> Tensor:
     """[rows, length] from the lengths of each row's documents."""

@@ -29,7 +29,7 @@ from marco.objectives.causal_lm import CausalLanguageModel
 
 VOCABULARY = 97
 ROWS, LENGTH = 2, 24
-BACKENDS: tuple[Backend, ...] = ("torch", "triton")
+BACKENDS: tuple[Backend, ...] = ("torch", "native", "triton")
 SHARED: dict[str, Any] = {
     "vocab_size": VOCABULARY,
     "hidden_size": 32,

@@ -63,7 +63,7 @@ def test_triton_trains_with_no_fallback(tmp_path: Path, trainer: str) -> None:
         assert ours[step] == pytest.approx(values, rel=2e-5), step
 
 
-@pytest.mark.parametrize("backend", ["torch", "inductor"])
+@pytest.mark.parametrize("backend", ["torch", "native", "inductor"])
 def test_same_losses_as_the_reference(tmp_path: Path, backend: str) -> None:
     done = train(tmp_path, *TINY, f"kernels={backend}")
     assert done.returncode == 0, done.stderr
@@ -108,5 +108,5 @@ def test_backends_stay_within_the_spread_of_seeds(tmp_path: Path) -> None:
     seeds = [run(f"seed{seed}", "kernels=reference", f"seed={seed}") for seed in range(1, 6)]
     assert len(seeds[0]) == 200
     spread = max(distance(a, b) for a in seeds for b in seeds)
-    for backend in ("torch", "inductor"):
+    for backend in ("torch", "native", "inductor"):
         assert distance(run(backend, f"kernels={backend}"), seeds[0]) <= spread, backend

@@ -42,6 +42,8 @@ def hit(
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        # A shell's background job ignores Ctrl-C, and so would whatever the tests start in it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 150
     while not when(folder) and process.poll() is None and time.monotonic() < deadline:

@@ -62,6 +62,7 @@ def test_gradient_checkpointing_recomputes_pretrained_layers(text: Text, tmp_pat
 
 def test_choices_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert choose(settings(), {}) == {"threads": 3, "kernels": "torch"}
+    assert choose(settings("kernels=torch"), {}) == {"threads": 3, "kernels": "torch"}
+    assert choose(settings(), {"kernels": "torch"})["kernels"] == "torch"
     assert choose(settings("trainer.threads=2"), {})["threads"] == 2
     assert choose(settings("trainer.threads=2"), {"threads": 5})["threads"] == 5

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from marco.kernels.torch_path import native
 from marco.kernels.torch_path.types import compute_type
 
 BLOCK = 128  # queries; 64 and 256 were slower on most shapes
@@ -107,6 +108,7 @@ class _Attention(torch.autograd.Function):
             kept.append(probs)
         ctx.save_for_backward(queries, keys, values, *(kept if length <= KEPT_LENGTH else ()))
         ctx.packing, ctx.scale, ctx.shapes = packing, scale, (q.shape, k.shape)
+        ctx.native = native.wanted()
         return _by_token(out, q.shape, kv_heads)
 
     @staticmethod
@@ -120,10 +122,11 @@ class _Attention(torch.autograd.Function):
         d_queries = torch.empty_like(queries)
         d_keys = torch.zeros_like(keys, dtype=wide)
         d_values = torch.zeros_like(values, dtype=wide)
+        again = native.on(_probabilities) if ctx.native else _probabilities
         for number, block in enumerate(ctx.packing.blocks):
             mine, seen = block.places(q_shape[2] // kv_heads)
             query, key, above = queries[:, mine], keys[:, seen], d_out[:, mine]
-            probs = kept[number] if kept else _probabilities(query, key, block, rows, ctx.scale)
+            probs = kept[number] if kept else again(query, key, block, rows, ctx.scale)
             d_values[:, seen].add_(torch.bmm(probs.transpose(1, 2), above))
             d_probs = torch.bmm(above, values[:, seen].transpose(1, 2))
             d_scores = torch._softmax_backward_data(d_probs, probs, -1, probs.dtype)
@@ -140,6 +143,13 @@ def _probabilities(query: Tensor, key: Tensor, block: Block, rows: int, scale: f
     made = query.new_empty(query.shape[0], query.shape[1], key.shape[1])
     scores = torch.baddbmm(made, query, key.transpose(1, 2), beta=0, alpha=scale)
     queries = block.end - block.start
+    if native.wanted() and native.fits(scores):
+        batch, group, keys = scores.shape[0], scores.shape[1] // queries, scores.shape[2]
+        step = 0 if block.bias.shape[0] == 1 else block.bias[0].numel()
+        sizes = (batch, queries, group, keys, block.hides - block.first)
+        heads = batch // rows
+        native.call("attention", scores, native.is_bf16(scores), *sizes, block.bias, step, heads)
+        return scores
     apart = scores.view(rows, -1, queries, scores.shape[1] // queries, scores.shape[2])
     apart[..., block.hides - block.first :].add_(block.bias)
     return torch.softmax(scores, -1, out=made)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from marco.kernels.torch_path import native
 from marco.kernels.torch_path.embedding import Tie
 from marco.kernels.torch_path.types import compute_type
 
@@ -90,10 +91,12 @@ def _(upstream: Tensor, hidden: Tensor, weight: Tensor, *args: Any) -> tuple[Ten
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(*inputs[:3])
     ctx.settings = inputs[3:]
+    ctx.native = native.wanted()
 
 
 def _backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-    hidden, weight = _gradients(upstream, *ctx.saved_tensors, *ctx.settings)
+    gradients = native.on(_gradients) if ctx.native else _gradients
+    hidden, weight = gradients(upstream, *ctx.saved_tensors, *ctx.settings)
     return hidden, weight, None, None, None, None
 
 
@@ -209,10 +212,18 @@ def _softmax_in_place(
     upstream: Tensor | None,
 ) -> Tensor:
     """Return the losses; with `upstream`, leave the logits' gradient in `logits`."""
-    rows = logits.shape[1]
+    tokens, rows = logits.shape
+    losses = logits.new_empty(tokens, dtype=_sums(logits.dtype))
+    if native.wanted() and native.fits(logits):
+        kind, targets = native.is_bf16(logits), targets.contiguous()
+        upstream = None if upstream is None else upstream.contiguous()
+        factors = (float(z_loss), float(label_smoothing))
+        native.call(
+            "cross_entropy", logits, kind, tokens, rows, targets, losses, upstream, *factors
+        )
+        return losses
     size = max(1, BLOCK_ELEMENTS // rows)
-    losses = logits.new_empty(logits.shape[0], dtype=_sums(logits.dtype))
-    for start in range(0, logits.shape[0], size):
+    for start in range(0, tokens, size):
         part = slice(start, start + size)
         wanted = targets[part, None]
         block = logits[part].to(losses.dtype)
