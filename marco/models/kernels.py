@@ -44,13 +44,7 @@ class Kernels:
                     "kernels=triton needs the package triton, which is not installed."
                 )
         if self.backend == "native":
-            from marco.kernels.torch_path import native
-
-            if not native.available():
-                raise ConfigError(
-                    "kernels=native needs Linux and g++, which compiles it once; there is none, "
-                    "or it failed. kernels=torch does without."
-                )
+            require_native()
         if self.backend == "inductor" and accelerator == "cpu" and which("g++") is None:
             raise ConfigError("kernels=inductor compiles C++ on a CPU: there is no g++ here.")
 
@@ -65,12 +59,25 @@ class Kernels:
         return "native" if native.available() else "torch"
 
 
+def require_native() -> None:
+    """Raise ConfigError where the C++ cannot be compiled, nor is in the cache."""
+    from marco.kernels.torch_path import native
+
+    if not native.available():
+        raise ConfigError(
+            "kernels=native needs Linux and g++, which compiles it once; there is none, or it "
+            "failed. A new run can do without (kernels=torch); one that began with it cannot."
+        )
+
+
 def install(network: PreTrainedModel, backend: Backend) -> str:
     """Give the layers of this one model the backend's operations; returns a line for the log.
 
     Its parameters, their names and `save_pretrained` stay as they are. A model of another
     architecture than Qwen2 and Qwen3 is left alone.
     """
+    if backend == "native":
+        require_native()
     if backend == "reference":
         return "Kernels: reference (transformers untouched)."
     if backend == "inductor":

@@ -38,7 +38,7 @@ def operations(backend: Literal["triton", "torch", "native"]) -> Operations:
         from marco.kernels.torch_path.native import on
 
         plain = operations("torch")
-        names = ("rms_norm", "add_rms_norm", "gated", "attend")
+        names = ("rms_norm", "add_rms_norm", "rope", "gated", "attend")
         return replace(plain, name="native", **{name: on(getattr(plain, name)) for name in names})
     if backend == "torch":
         from marco.kernels.torch_path.linear import linears

@@ -13,7 +13,7 @@ import torch
 from marco.errors import ConfigError
 from marco.kernels.torch_path import native
 from marco.kernels.torch_path.norm import rms_norm
-from marco.models.kernels import Kernels
+from marco.models.kernels import Kernels, install
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,7 @@ def test_another_source_is_another_library(fresh: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("trouble", ["no compiler", "it fails", "not Linux"])
 def test_without(trouble: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """auto is torch then; asked for by name it is refused; operations go on in torch."""
+    """auto is torch then; asked for by name, or by a run that began with it, it is refused."""
 
     def fail(path: Path) -> None:
         raise subprocess.CalledProcessError(1, "g++")
@@ -56,8 +56,9 @@ def test_without(trouble: str, monkeypatch: pytest.MonkeyPatch) -> None:
     else:
         monkeypatch.setattr(native.platform, "system", lambda: "Darwin")
     assert Kernels().chosen("cpu") == "torch"
-    with pytest.raises(ConfigError, match=r"kernels=native needs Linux and g\+\+"):
-        Kernels("native").check("cpu")
+    for refused in (lambda: Kernels("native").check("cpu"), lambda: install(None, "native")):  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match=r"kernels=native needs Linux and g\+\+"):
+            refused()
 
 
 def test_auto_takes_it_on_a_cpu() -> None:

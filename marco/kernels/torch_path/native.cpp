@@ -1,4 +1,4 @@
-// The passes between the matrix products, each over the data once: RMSNorm, SwiGLU, the softmaxes.
+// The passes between the matrix products: RMSNorm, rope, SwiGLU and the softmaxes.
 // Values are fp32 or bf16 (rounded to nearest even), arithmetic and sums fp32. Work is cut by rows
 // in the same way whatever runs, so results repeat for the same number of threads.
 // Compiled without linking OpenMP: torch's own runtime, already loaded, is the one used.
@@ -233,6 +233,28 @@ void gated_backward(const T *dy, const T *both, T *d_both, int64_t tokens, int64
     }
 }
 
+// Heads [tokens, heads, width] turned by angles [rows, width / 2] of token modulo `rows`; tokens
+// of x lie `step` apart. `sign` -1 turns back.
+template <class T>
+void turn(const T *x, int64_t step, T *y, const float *cos, const float *sin, int64_t tokens,
+          int64_t heads, int64_t width, int64_t rows, float sign, int threads) {
+    const int64_t half = width / 2;
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t t = 0; t < tokens; t++) {
+        const float *c = cos + t % rows * half, *s = sin + t % rows * half;
+        for (int64_t h = 0; h < heads; h++) {
+            const T *from = x + t * step + h * width;
+            T *to = y + (t * heads + h) * width;
+#pragma omp simd
+            for (int64_t i = 0; i < half; i++) {
+                const float one = get(from[i]), two = get(from[half + i]), turned = sign * s[i];
+                put(to[i], one * c[i] - two * turned);
+                put(to[half + i], two * c[i] + one * turned);
+            }
+        }
+    }
+}
+
 // Calls f(T{}) with T = bf16 or float.
 template <class F> void by_type(bool is_bf16, F f) {
     if (is_bf16)
@@ -299,6 +321,15 @@ void marco_norm_backward(const void *dy, const void *d_summed, const void *summe
                 });
             });
         });
+    });
+}
+
+void marco_rope(const void *x, int64_t is_bf16, int64_t step, void *y, const float *cos,
+                const float *sin, int64_t tokens, int64_t heads, int64_t width, int64_t rows,
+                float sign, int64_t threads) {
+    by_type(is_bf16, [&](auto t) {
+        using T = decltype(t);
+        turn((const T *)x, step, (T *)y, cos, sin, tokens, heads, width, rows, sign, threads);
     });
 }
 

@@ -33,6 +33,7 @@ FLAGS = (
     "-fopenmp",
     "-fPIC",
 )
+TYPES = (torch.float32, torch.bfloat16)
 _ON = ContextVar("native", default=False)
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -57,10 +58,11 @@ def wanted() -> bool:
     return not torch.compiler.is_compiling() and _ON.get()
 
 
-def fits(*tensors: Tensor | None) -> bool:
-    """Whether all are what the C++ takes: contiguous fp32 or bf16 on a CPU."""
+def fits(*tensors: Tensor | None, strided: bool = False) -> bool:
+    """Whether all are what the C++ takes: fp32 or bf16 on a CPU, contiguous unless `strided`."""
     return all(
-        x is None or (x.dtype in (torch.float32, torch.bfloat16) and x.is_cpu and x.is_contiguous())
+        x is None
+        or (x.dtype in TYPES and x.is_cpu and x.numel() > 0 and (strided or x.is_contiguous()))
         for x in tensors
     )
 

@@ -22,9 +22,6 @@ def add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tup
     return _Norm.apply(x, residual, weight, eps, compute_type(x))  # type: ignore[no-any-return, no-untyped-call]
 
 
-NATIVE = (torch.float32, torch.bfloat16)
-
-
 class _Norm(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -35,7 +32,7 @@ class _Norm(torch.autograd.Function):
         ctx.native = (
             native.wanted()
             and native.fits(x, residual, weight)
-            and dtype in NATIVE
+            and dtype in native.TYPES
             and (residual is None or residual.dtype == torch.promote_types(kind, residual.dtype))
         )
         if ctx.native:

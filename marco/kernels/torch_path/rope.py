@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from marco.kernels.torch_path import native
 
 
 def rope(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
@@ -15,21 +18,27 @@ def rope(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor
     cos and sin are [batch or 1, length, width], two equal halves, as transformers makes them.
     """
     half = cos.shape[-1] // 2
-    cos, sin = (x[..., None, :half].to(q.dtype) for x in (cos, sin))
-    return _Rope.apply(q, k, cos, sin)  # type: ignore[no-any-return, no-untyped-call]
+    rotate, dtype = _rotate, q.dtype
+    if native.wanted() and native.fits(q, k, strided=True):
+        rotate, dtype = _rotate_natively, torch.float32
+    cos, sin = (x[..., None, :half].to(dtype).contiguous() for x in (cos, sin))
+    return _Rope.apply(q, k, cos, sin, rotate)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _Rope(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, rotate: Callable[..., Tensor]
+    ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(cos, sin)
-        return _rotate(q, cos, sin, 1.0), _rotate(k, cos, sin, 1.0)
+        ctx.rotate = rotate
+        return rotate(q, cos, sin, 1.0), rotate(k, cos, sin, 1.0)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dq: Tensor, dk: Tensor) -> tuple[Tensor | None, ...]:
         cos, sin = ctx.saved_tensors
-        return _rotate(dq, cos, sin, -1.0), _rotate(dk, cos, sin, -1.0), None, None
+        return ctx.rotate(dq, cos, sin, -1.0), ctx.rotate(dk, cos, sin, -1.0), None, None, None
 
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor, sign: float) -> Tensor:
@@ -38,4 +47,16 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor, sign: float) -> Tensor:
     one, two = y.chunk(2, dim=-1)
     torch.mul(first, cos, out=one).addcmul_(second, sin, value=-sign)
     torch.mul(second, cos, out=two).addcmul_(first, sin, value=sign)
+    return y
+
+
+def _rotate_natively(x: Tensor, cos: Tensor, sin: Tensor, sign: float) -> Tensor:
+    """The same with fp32 angles and one rounding, over the data once."""
+    batch, length, heads, width = x.shape
+    if x.stride() != (length * x.stride(1), x.stride(1), width, 1):
+        x = x.contiguous()
+    y = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    rows = cos.numel() // cos.shape[-1]
+    sizes = (batch * length, heads, width, rows, sign)
+    native.call("rope", x, native.is_bf16(x), x.stride(1), y, cos, sin, *sizes)
     return y
