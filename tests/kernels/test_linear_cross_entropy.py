@@ -585,6 +585,14 @@ def test_limit_outside_the_rows(limit: int) -> None:
         linear_cross_entropy(*make(5, 70, 16), limit=limit)
 
 
+@pytest.mark.parametrize("target", [-1, 30])
+def test_a_target_outside_the_rows(target: int) -> None:
+    hidden, weight, targets = make(5, 30, 8)
+    targets[3] = target
+    with pytest.raises((IndexError, RuntimeError), match="out of bounds"):
+        linear_cross_entropy(hidden, weight, targets)
+
+
 def test_filtered_gradients_need_triton() -> None:
     with pytest.raises(ValueError, match="backend='triton'"):
         linear_cross_entropy(*make(5, 70, 16), filter_gradients=True)

@@ -215,6 +215,8 @@ def _softmax_in_place(
     tokens, rows = logits.shape
     losses = logits.new_empty(tokens, dtype=_sums(logits.dtype))
     if native.wanted() and native.fits(logits):
+        if bool((targets < 0).any() | (targets >= rows).any()):  # C++ would read beyond the row
+            raise IndexError(f"a target is out of bounds: the head has {rows} rows")
         kind, targets = native.is_bf16(logits), targets.contiguous()
         upstream = None if upstream is None else upstream.contiguous()
         factors = (float(z_loss), float(label_smoothing))
