@@ -263,6 +263,15 @@ template <class F> void by_type(bool is_bf16, F f) {
         f(float{});
 }
 
+// The same for four types, in the order of the bits of `kinds`.
+template <class F> void by_types(int64_t kinds, F f) {
+    by_type(kinds & 1, [&](auto a) {
+        by_type(kinds & 2, [&](auto b) {
+            by_type(kinds & 4, [&](auto c) { by_type(kinds & 8, [&](auto d) { f(a, b, c, d); }); });
+        });
+    });
+}
+
 }  // namespace
 
 extern "C" {
@@ -287,40 +296,24 @@ void marco_attention(void *scores, int64_t is_bf16, int64_t batch, int64_t queri
 
 // `kinds`: bits 0 to 3 say that x, the residual, y and the weight are bf16.
 void marco_norm(const void *x, const void *residual, const void *weight, void *summed, void *y,
-                float *scales, int64_t kinds, int64_t tokens, int64_t hidden, float eps, int64_t threads) {
-    by_type(kinds & 1, [&](auto a) {
-        by_type(kinds & 2, [&](auto b) {
-            by_type(kinds & 4, [&](auto c) {
-                by_type(kinds & 8, [&](auto d) {
-                    using X = decltype(a);
-                    using R = decltype(b);
-                    using Y = decltype(c);
-                    using W = decltype(d);
-                    norm((const X *)x, (const R *)residual, (const W *)weight, (R *)summed, (Y *)y,
-                         scales, tokens, hidden, eps, threads);
-                });
-            });
-        });
+                float *scales, int64_t kinds, int64_t tokens, int64_t hidden, float eps,
+                int64_t threads) {
+    by_types(kinds, [&](auto a, auto b, auto c, auto d) {
+        using R = decltype(b);
+        norm((const decltype(a) *)x, (const R *)residual, (const decltype(d) *)weight, (R *)summed,
+             (decltype(c) *)y, scales, tokens, hidden, eps, threads);
     });
 }
 
 void marco_norm_backward(const void *dy, const void *d_summed, const void *summed,
                          const void *weight, const float *scales, void *dx, void *d,
-                         float *d_weights, int64_t kinds, int64_t tokens, int64_t hidden, int64_t threads) {
-    by_type(kinds & 1, [&](auto a) {
-        by_type(kinds & 2, [&](auto b) {
-            by_type(kinds & 4, [&](auto c) {
-                by_type(kinds & 8, [&](auto e) {
-                    using X = decltype(a);
-                    using R = decltype(b);
-                    using Y = decltype(c);
-                    using W = decltype(e);
-                    norm_backward((const Y *)dy, (const R *)d_summed, (const R *)summed,
-                                  (const W *)weight, scales, (X *)dx, (R *)d, d_weights, tokens,
-                                  hidden, threads);
-                });
-            });
-        });
+                         float *d_weights, int64_t kinds, int64_t tokens, int64_t hidden,
+                         int64_t threads) {
+    by_types(kinds, [&](auto a, auto b, auto c, auto w) {
+        using R = decltype(b);
+        norm_backward((const decltype(c) *)dy, (const R *)d_summed, (const R *)summed,
+                      (const decltype(w) *)weight, scales, (decltype(a) *)dx, (R *)d, d_weights,
+                      tokens, hidden, threads);
     });
 }
 

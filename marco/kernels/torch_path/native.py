@@ -107,7 +107,9 @@ def library() -> ctypes.CDLL | None:
 
 def _folder() -> Path:
     configured = os.environ.get("MARCO_CACHE")
-    return Path(configured).expanduser() if configured else Path.home() / ".cache" / "marco"
+    if configured:
+        return Path(configured).expanduser()
+    return Path(os.path.expanduser("~")) / ".cache" / "marco"  # noqa: PTH111 - never raises
 
 
 def _key() -> str:
