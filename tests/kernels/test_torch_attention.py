@@ -240,13 +240,13 @@ class Probabilities:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
-        made = attention._probabilities
+        made = attention._scores
 
         def counted(*args: Any) -> Tensor:
             self.count += 1
             return made(*args)
 
-        monkeypatch.setattr(attention, "_probabilities", counted)
+        monkeypatch.setattr(attention, "_scores", counted)
 
 
 @pytest.mark.usefixtures("small_blocks")

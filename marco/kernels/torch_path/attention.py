@@ -122,14 +122,17 @@ class _Attention(torch.autograd.Function):
         d_queries = torch.empty_like(queries)
         d_keys = torch.zeros_like(keys, dtype=wide)
         d_values = torch.zeros_like(values, dtype=wide)
-        again = native.on(_probabilities) if ctx.native else _probabilities
+        again = native.on(_again) if ctx.native else _again
         for number, block in enumerate(ctx.packing.blocks):
             mine, seen = block.places(q_shape[2] // kv_heads)
             query, key, above = queries[:, mine], keys[:, seen], d_out[:, mine]
-            probs = kept[number] if kept else again(query, key, block, rows, ctx.scale)
-            d_values[:, seen].add_(torch.bmm(probs.transpose(1, 2), above))
             d_probs = torch.bmm(above, values[:, seen].transpose(1, 2))
-            d_scores = torch._softmax_backward_data(d_probs, probs, -1, probs.dtype)
+            if kept:
+                probs = kept[number]
+                d_scores = torch._softmax_backward_data(d_probs, probs, -1, probs.dtype)
+            else:
+                probs, d_scores = again(query, key, block, rows, ctx.scale, d_probs)
+            d_values[:, seen].add_(torch.bmm(probs.transpose(1, 2), above))
             d_query = d_queries[:, mine]  # scaled within the product: rounded once, no pass more
             torch.baddbmm(d_query, d_scores, key, beta=0, alpha=ctx.scale, out=d_query)
             d_keys[:, seen].add_(torch.bmm(d_scores.transpose(1, 2), query))
@@ -138,21 +141,42 @@ class _Attention(torch.autograd.Function):
         return dq, dk, _by_token(d_values.to(keys.dtype), k_shape, kv_heads), None, None
 
 
-def _probabilities(query: Tensor, key: Tensor, block: Block, rows: int, scale: float) -> Tensor:
+def _scores(query: Tensor, key: Tensor, scale: float) -> Tensor:
     """[rows * kv heads, queries * group, keys], in the type of the queries."""
     made = query.new_empty(query.shape[0], query.shape[1], key.shape[1])
-    scores = torch.baddbmm(made, query, key.transpose(1, 2), beta=0, alpha=scale)
-    queries = block.end - block.start
+    return torch.baddbmm(made, query, key.transpose(1, 2), beta=0, alpha=scale)
+
+
+def _probabilities(query: Tensor, key: Tensor, block: Block, rows: int, scale: float) -> Tensor:
+    """Softmax of the scores, in their place."""
+    scores = _scores(query, key, scale)
     if native.wanted() and native.fits(scores):
-        batch, group, keys = scores.shape[0], scores.shape[1] // queries, scores.shape[2]
-        step = 0 if block.bias.shape[0] == 1 else block.bias[0].numel()
-        sizes = (batch, queries, group, keys, block.hides - block.first)
-        heads = batch // rows
-        native.call("attention", scores, native.is_bf16(scores), *sizes, block.bias, step, heads)
+        _softmax_natively(scores, None, block, rows)
         return scores
+    queries = block.end - block.start
     apart = scores.view(rows, -1, queries, scores.shape[1] // queries, scores.shape[2])
     apart[..., block.hides - block.first :].add_(block.bias)
-    return torch.softmax(scores, -1, out=made)
+    return torch.softmax(scores, -1, out=scores)
+
+
+def _again(
+    query: Tensor, key: Tensor, block: Block, rows: int, scale: float, d_probs: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The probabilities made again, and the scores' gradient, in one pass where C++ runs."""
+    if native.wanted() and native.fits(query, d_probs, strided=True):
+        scores = _scores(query, key, scale)
+        _softmax_natively(scores, d_probs, block, rows)
+        return scores, d_probs
+    probs = _probabilities(query, key, block, rows, scale)
+    return probs, torch._softmax_backward_data(d_probs, probs, -1, probs.dtype)
+
+
+def _softmax_natively(scores: Tensor, d_probs: Tensor | None, block: Block, rows: int) -> None:
+    batch, keys, queries = scores.shape[0], scores.shape[2], block.end - block.start
+    step = 0 if block.bias.shape[0] == 1 else block.bias[0].numel()
+    sizes = (batch, queries, scores.shape[1] // queries, keys, block.hides - block.first)
+    kind = native.is_bf16(scores)
+    native.call("attention", scores, d_probs, kind, *sizes, block.bias, step, batch // rows)
 
 
 def _by_kv_head(x: Tensor, kv_heads: int) -> Tensor:

@@ -7,6 +7,7 @@ products); otherwise the backward makes the logits again (four).
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from marco.kernels.torch_path import native
 from marco.kernels.torch_path.embedding import Tie
 from marco.kernels.torch_path.types import compute_type
 
-CHUNK_ELEMENTS = 1 << 23  # logits of a chunk
+CHUNK_ELEMENTS = 1 << 23  # logits of a chunk; a head of no more is cast once, whole
 LEAST_TOKENS = 256  # fewer a chunk, and adding up the weight gradient costs more than it saves
 BLOCK_ELEMENTS = 1 << 19  # of a chunk at a time in fp32: 2 MB, which a core's cache holds
 TILE_ROWS = 1024  # of the head at a time: its cast copy stays in the cache
@@ -183,25 +184,33 @@ def _run(
         d_weight = weight.new_empty(weight.shape, dtype=wide)
         d_weight[rows if hidden.shape[0] else 0 :].zero_()
     tiles = [slice(first, min(rows, first + TILE_ROWS)) for first in range(0, rows, TILE_ROWS)]
+    kind = weight.dtype
+    if weight.numel() <= CHUNK_ELEMENTS:
+        weight = weight.to(dtype)
     size = chunk_tokens(hidden.shape[0], rows)
-    for start in range(0, hidden.shape[0], size):
-        part = slice(start, start + size)
+    parts = [slice(start, start + size) for start in range(0, hidden.shape[0], size)]
+    room = hidden.new_empty(min(size, hidden.shape[0]), rows)
+    for part, following in zip_longest(parts, parts[1:]):
         some = hidden[part]
-        logits = hidden.new_empty(some.shape[0], rows)
-        for tile in tiles:
-            torch.mm(some, weight[tile].to(dtype).T, out=logits[:, tile])
+        logits = room[: some.shape[0]]
+        if part.start == 0 or upstream is None:
+            for tile in tiles:
+                torch.mm(some, weight[tile].to(dtype).T, out=logits[:, tile])
         above = None if upstream is None else upstream[part]
         losses[part] = _softmax_in_place(logits, targets[part], z_loss, label_smoothing, above)
         if upstream is None:
             continue
         d_some = torch.zeros_like(some, dtype=wide)
         for tile in tiles:
-            d_logits = logits[:, tile]
-            d_some.add_(d_logits @ weight[tile].to(dtype))
+            d_logits, head = logits[:, tile], weight[tile].to(dtype)
+            d_some.add_(d_logits @ head)
             product = d_logits.T @ some
-            d_weight[tile] = product if start == 0 else d_weight[tile].add_(product)
+            d_weight[tile] = product if part.start == 0 else d_weight[tile].add_(product)
+            if following is not None:  # the tile is cast once for both chunks
+                coming = hidden[following]
+                torch.mm(coming, head.T, out=room[: coming.shape[0], tile])
         d_hidden[part] = d_some
-    return losses, d_hidden, d_weight.to(weight.dtype)
+    return losses, d_hidden, d_weight.to(kind)
 
 
 def _softmax_in_place(

@@ -65,51 +65,54 @@ template <class T> float greatest(const T *x, int64_t n) {
     return top;
 }
 
-template <class T> float sum_exp(const T *x, int64_t n, float top) {
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++)
-        sum += exp_negative(get(x[i]) - top);
-    return sum;
-}
-
 // Losses of rows [tokens, rows]; with `upstream`, the logits' gradient in their place.
 template <class T>
 void cross_entropy(T *logits, int64_t tokens, int64_t rows, const int64_t *targets, float *losses,
                    const float *upstream, float z_loss, float smoothing, int threads) {
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t t = 0; t < tokens; t++) {
-        T *x = logits + t * rows;
-        const int64_t target = targets[t];
-        const float top = greatest(x, rows), wanted = get(x[target]);
-        const float sum = sum_exp(x, rows, top);
-        const float above_top = std::log(sum), lse = top + above_top;
-        float loss = above_top + (1 - smoothing) * (top - wanted);
-        if (smoothing != 0) {
-            float below = 0;  // differences come first: they keep their digits
+#pragma omp parallel num_threads(threads)
+    {
+        std::vector<float> kept(rows);
+        float *e = kept.data();
+#pragma omp for schedule(static)
+        for (int64_t t = 0; t < tokens; t++) {
+            T *x = logits + t * rows;
+            const int64_t target = targets[t];
+            const float top = greatest(x, rows), wanted = get(x[target]);
+            float sum = 0;
+#pragma omp simd reduction(+ : sum)
+            for (int64_t i = 0; i < rows; i++) {
+                e[i] = exp_negative(get(x[i]) - top);
+                sum += e[i];
+            }
+            const float above_top = std::log(sum), lse = top + above_top;
+            float loss = above_top + (1 - smoothing) * (top - wanted);
+            if (smoothing != 0) {
+                float below = 0;  // differences come first: they keep their digits
 #pragma omp simd reduction(+ : below)
-            for (int64_t i = 0; i < rows; i++)
-                below += top - get(x[i]);
-            loss += smoothing * below / rows;
-        }
-        losses[t] = loss + z_loss * lse * lse;
-        if (!upstream)
-            continue;
-        const float above = upstream[t], penalty = 2 * z_loss * lse;
-        const float factor = above * (1 + penalty) / sum, less = above * smoothing / rows;
-        const float p = exp_negative(wanted - top) / sum;
-        const float d_target = p - (1 - smoothing) + p * penalty - smoothing / rows;
+                for (int64_t i = 0; i < rows; i++)
+                    below += top - get(x[i]);
+                loss += smoothing * below / rows;
+            }
+            losses[t] = loss + z_loss * lse * lse;
+            if (!upstream)
+                continue;
+            const float above = upstream[t], penalty = 2 * z_loss * lse;
+            const float factor = above * (1 + penalty) / sum, less = above * smoothing / rows;
+            const float p = e[target] / sum;
+            const float d_target = p - (1 - smoothing) + p * penalty - smoothing / rows;
 #pragma omp simd
-        for (int64_t i = 0; i < rows; i++)
-            put(x[i], exp_negative(get(x[i]) - top) * factor - less);
-        put(x[target], above * d_target);
+            for (int64_t i = 0; i < rows; i++)
+                put(x[i], e[i] * factor - less);
+            put(x[target], above * d_target);
+        }
     }
 }
 
 // Softmax over the last dimension of scores [batch, queries * group, keys], in place, after adding
 // bias [queries, keys - hides] (one for each `heads` of batch, or one for all) to the last keys.
+// `d`, where given, holds the probabilities' gradient and is left holding the scores'.
 template <class T>
-void attention(T *scores, int64_t batch, int64_t queries, int64_t group, int64_t keys,
+void attention(T *scores, T *d, int64_t batch, int64_t queries, int64_t group, int64_t keys,
                int64_t hides, const float *bias, int64_t bias_step, int64_t heads, int threads) {
     const int64_t per = queries * group, masked = keys - hides;
 #pragma omp parallel num_threads(threads)
@@ -135,6 +138,17 @@ void attention(T *scores, int64_t batch, int64_t queries, int64_t group, int64_t
 #pragma omp simd
             for (int64_t i = 0; i < keys; i++)
                 put(x[i], y[i] * scale);
+            if (!d)
+                continue;
+            T *dy = d + row * keys;
+            float inner = 0;
+#pragma omp simd reduction(+ : inner)
+            for (int64_t i = 0; i < keys; i++)
+                inner += y[i] * get(dy[i]);
+            inner *= scale;
+#pragma omp simd
+            for (int64_t i = 0; i < keys; i++)
+                put(dy[i], y[i] * scale * (get(dy[i]) - inner));
         }
     }
 }
@@ -285,11 +299,12 @@ void marco_cross_entropy(void *logits, int64_t is_bf16, int64_t tokens, int64_t 
     });
 }
 
-void marco_attention(void *scores, int64_t is_bf16, int64_t batch, int64_t queries, int64_t group,
-                     int64_t keys, int64_t hides, const float *bias, int64_t bias_step,
-                     int64_t heads, int64_t threads) {
+void marco_attention(void *scores, void *d, int64_t is_bf16, int64_t batch, int64_t queries,
+                     int64_t group, int64_t keys, int64_t hides, const float *bias,
+                     int64_t bias_step, int64_t heads, int64_t threads) {
     by_type(is_bf16, [&](auto t) {
-        attention((decltype(t) *)scores, batch, queries, group, keys, hides, bias, bias_step, heads,
+        using T = decltype(t);
+        attention((T *)scores, (T *)d, batch, queries, group, keys, hides, bias, bias_step, heads,
                   threads);
     });
 }
