@@ -177,6 +177,9 @@ def _run(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Losses, and with `upstream` [tokens] the gradients of hidden and weight too."""
     dtype, wide = hidden.dtype, _sums(hidden.dtype)
+    # Before the weight's gradient, whose place in the heap the next step should find whole.
+    size = chunk_tokens(hidden.shape[0], rows)
+    room = hidden.new_empty(min(size, hidden.shape[0]), rows)
     losses = hidden.new_empty(hidden.shape[0], dtype=wide)
     d_hidden = torch.empty_like(hidden) if upstream is not None else hidden.new_empty(0)
     d_weight = hidden.new_empty(0)
@@ -187,9 +190,7 @@ def _run(
     kind = weight.dtype
     if weight.numel() <= CHUNK_ELEMENTS:
         weight = weight.to(dtype)
-    size = chunk_tokens(hidden.shape[0], rows)
     parts = [slice(start, start + size) for start in range(0, hidden.shape[0], size)]
-    room = hidden.new_empty(min(size, hidden.shape[0]), rows)
     for part, following in zip_longest(parts, parts[1:]):
         some = hidden[part]
         logits = room[: some.shape[0]]
