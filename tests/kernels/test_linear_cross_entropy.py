@@ -1,4 +1,4 @@
-"""The linear cross-entropy of the torch path, and what is public of it, against whole logits."""
+"""The linear cross-entropy of the torch path, against whole logits."""
 
 from __future__ import annotations
 
@@ -9,52 +9,20 @@ import pytest
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from kernels.linear_cross_entropy_inputs import EVERYTHING, Inputs, compare, make
 from kernels.test_torch_path import TYPES, assert_as_good_under_autocast, turned
 from kernels.truth import assert_as_good_as_torch, outputs_and_gradients
 from torch import Tensor
-from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from marco.kernels.linear_cross_entropy import (
     linear_cross_entropy,
     linear_cross_entropy_naive,
-    linear_log_probs,
     linear_statistics,
 )
 from marco.kernels.torch_path import linear_cross_entropy as torch_path
-from marco.kernels.torch_path.embedding import Tie, embedding
 
 pytestmark = pytest.mark.usefixtures("passes")
-EVERYTHING: dict[str, Any] = {"z_loss": 1e-2, "label_smoothing": 0.1, "limit": 200}
-Inputs = tuple[Tensor, Tensor, Tensor]
-
-
-def make(
-    tokens: int,
-    rows: int,
-    width: int,
-    dtype: torch.dtype = torch.float32,
-    limit: int | None = None,
-    ignored: int = 0,
-) -> Inputs:
-    """Of every `ignored` tokens the first is ignored."""
-    generator = torch.Generator().manual_seed(tokens + rows + width)
-    hidden = torch.randn(tokens, width, generator=generator).to(dtype)
-    weight = (torch.randn(rows, width, generator=generator) / width**0.5).to(dtype)
-    targets = torch.randint(limit or rows, (tokens,), generator=generator)
-    if ignored:
-        targets[::ignored] = -100
-    return hidden.requires_grad_(), weight.requires_grad_(), targets
-
-
-def compare(inputs: Inputs, **options: Any) -> None:
-    """Incoming gradients are random, so they differ by token."""
-    plain = {name: value for name, value in options.items() if name != "upstream"}
-    assert_as_good_as_torch(
-        lambda *x: linear_cross_entropy(*x, **options),
-        lambda *x: linear_cross_entropy_naive(*x, **plain),
-        inputs,
-    )
 
 
 @pytest.fixture
@@ -236,166 +204,6 @@ def test_another_ignore_index() -> None:
     compare((hidden, weight, targets), ignore_index=7)
 
 
-@pytest.fixture
-def runs(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Of every pass over the logits, whether it made gradients."""
-    made: list[bool] = []
-    run = torch_path._run
-
-    def counted(*args: Any) -> Any:
-        made.append(args[-1] is not None)
-        return run(*args)
-
-    monkeypatch.setattr(torch_path, "_run", counted)
-    return made
-
-
-Upstream = Callable[[Tensor], Tensor]
-
-
-@pytest.mark.parametrize(
-    ("weigh", "known", "expected_runs"),
-    [
-        (lambda x: x.sum() * 0.25, 0.25, [True]),
-        (lambda x: x.mean(), 1 / 40, [True]),
-        (lambda x: x.sum() * 0.25, 0.5, [True, True]),
-        (lambda x: (x * torch.linspace(-1, 1, 40)).sum(), 1.0, [True, True]),
-        (lambda x: x.sum() * 0.25, None, [False, True]),
-    ],
-    ids=["right", "right mean", "wrong", "by token", "unknown"],
-)
-@pytest.mark.parametrize("dtype", TYPES)
-def test_upstream(
-    weigh: Upstream,
-    known: float | None,
-    expected_runs: list[bool],
-    dtype: torch.dtype,
-    runs: list[bool],
-) -> None:
-    """Known or not, right or wrong, it never changes a result; right, it saves a pass."""
-    hidden, weight, targets = make(40, 200, 32, dtype)
-    options = {"z_loss": 1e-2, "label_smoothing": 0.1}
-
-    def gradients(upstream: float | None) -> tuple[Tensor, ...]:
-        losses = linear_cross_entropy(hidden, weight, targets, upstream=upstream, **options)
-        return losses.detach(), *torch.autograd.grad(weigh(losses), (hidden, weight))
-
-    found = gradients(known)
-    assert runs == expected_runs
-    for x, y in zip(found, gradients(None), strict=True):
-        assert torch.equal(x, y)
-    assert_as_good_as_torch(
-        lambda *x: weigh(linear_cross_entropy(*x, upstream=known, **options)),
-        lambda *x: weigh(linear_cross_entropy_naive(*x, **options)),
-        (hidden, weight, targets),
-    )
-
-
-@pytest.mark.parametrize("upstream", [None, 0.5, 1.0])
-def test_twice_through_a_retained_graph(upstream: float | None) -> None:
-    hidden, weight, targets = make(40, 200, 32)
-    total = linear_cross_entropy(hidden, weight, targets, upstream=upstream).sum()
-    once = torch.autograd.grad(total, (hidden, weight), retain_graph=True)
-    kept = [x.clone() for x in once]
-    twice = torch.autograd.grad(total, (hidden, weight))
-    for first, copy, second in zip(once, kept, twice, strict=True):
-        assert torch.equal(first, copy)
-        assert torch.equal(first, second)
-        assert first.data_ptr() != second.data_ptr()
-
-
-def test_no_gradients_are_made_where_none_are_wanted(runs: list[bool]) -> None:
-    hidden, weight, targets = make(5, 30, 16)
-    with torch.no_grad():
-        linear_cross_entropy(hidden, weight, targets, upstream=1.0)
-    linear_cross_entropy(hidden.detach(), weight.detach(), targets, upstream=1.0)
-    assert runs == [False, False]
-
-
-class Tied(torch.nn.Module):
-    """An embedding, something between, and a head of the same weight."""
-
-    def __init__(self, dtype: torch.dtype, tied: bool) -> None:
-        super().__init__()
-        generator = torch.Generator().manual_seed(0)
-        self.weight = torch.nn.Parameter(torch.randn(23, 8, generator=generator).to(dtype))
-        self.between = torch.nn.Parameter(torch.randn(8, 8, generator=generator).to(dtype))
-        self.tied = tied
-
-    def forward(self, ids: Tensor, targets: Tensor, upstream: float | None) -> Tensor:
-        tie = Tie()
-        read = embedding(ids, self.weight, tie) if self.tied else self.weight[ids]
-        hidden = (read @ self.between).tanh()
-        if not self.tied:
-            return linear_cross_entropy_naive(hidden, self.weight, targets)
-        return linear_cross_entropy(hidden, self.weight, targets, upstream=upstream, tie=tie)
-
-
-def tied_inputs() -> tuple[Tensor, Tensor]:
-    ids = torch.tensor([3, 3, 0, 22, 22, 5])
-    return ids, torch.tensor([3, 0, -100, 5, 7, 22])
-
-
-@pytest.mark.parametrize("upstream", [0.5, 1.0, None])
-def test_tied_gradients_are_those_of_plain_autograd(upstream: float | None) -> None:
-    """By the shortcut where `upstream` is right, 0.5, and where it is not."""
-    gradients = []
-    for tied in (True, False):
-        model = Tied(torch.float64, tied)
-        for _ in range(2):  # accumulated over two forwards
-            (0.5 * model(*tied_inputs(), upstream).sum()).backward()
-        gradients.append([model.weight.grad, model.between.grad])
-    for x, y in zip(*gradients, strict=True):
-        torch.testing.assert_close(x, y, rtol=1e-12, atol=1e-12)
-
-
-@pytest.mark.parametrize("dtype", TYPES)
-@pytest.mark.parametrize("upstream", [1.0, None])
-def test_tied_errors(upstream: float | None, dtype: torch.dtype) -> None:
-    ids, targets = tied_inputs()
-
-    def tied(weight: Tensor, between: Tensor) -> Tensor:
-        tie = Tie()
-        hidden = (embedding(ids, weight, tie) @ between).tanh()
-        losses = linear_cross_entropy(hidden, weight, targets, upstream=upstream, tie=tie)
-        return losses.sum() * 1.0
-
-    def plain(weight: Tensor, between: Tensor) -> Tensor:
-        hidden = (functional.embedding(ids, weight) @ between).tanh()
-        return linear_cross_entropy_naive(hidden, weight, targets).sum() * 1.0
-
-    model = Tied(dtype, True)
-    assert_as_good_as_torch(tied, plain, [model.weight, model.between])
-
-
-def test_the_embeddings_gradient_goes_into_the_heads() -> None:
-    """Where the head's backward took the shortcut, the embedding hands autograd nothing."""
-    model, (ids, targets) = Tied(torch.float32, True), tied_inputs()
-    shares: list[Any] = []
-    losses = model(ids, targets.clamp(min=0), 1.0)
-    node = losses.sum().grad_fn
-    while node is not None and "Embedding" not in node.name():
-        # Down the first argument: the hidden states.
-        node = node.next_functions[0][0]
-    assert node is not None
-    node.register_hook(lambda made, _: shares.extend(made))
-    losses.sum().backward()
-    assert shares
-    assert all(share is None for share in shares)
-
-
-def test_what_an_earlier_backward_left_is_not_added_to() -> None:
-    """The first backward asks for the hidden state alone, and its head's gradient is dropped."""
-    (ids, targets), expected = tied_inputs(), []
-    for tied in (True, False):
-        model = Tied(torch.float64, tied)
-        losses = model(ids, targets, 1.0)
-        torch.autograd.grad(losses.sum(), model.between, retain_graph=True)
-        losses.sum().backward()
-        expected.append(model.weight.grad)
-    torch.testing.assert_close(*expected, rtol=1e-12, atol=1e-12)
-
-
 @pytest.mark.parametrize("upstream_known", [False, True])
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
 @pytest.mark.parametrize("where", ["hidden", "weight", "upstream"])
@@ -426,55 +234,6 @@ def test_logits_of_minus_infinity_have_no_probability() -> None:
     for x, y in zip(found, expected, strict=True):
         torch.testing.assert_close(x, y)
     assert linear_cross_entropy(hidden, weight, targets + 40)[targets >= 20].isposinf().all()
-
-
-@pytest.mark.parametrize("limit", [None, 90])
-@pytest.mark.parametrize("dtype", TYPES)
-def test_statistics(dtype: torch.dtype, limit: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch_path, "BLOCK_ELEMENTS", 700)
-    hidden, weight, targets = make(50, 101, 32, dtype, limit=90, ignored=5)
-    logits = functional.linear(hidden, weight if limit is None else weight[:limit]).float()
-    targets[1::5] = logits.argmax(1)[1::5]
-    log_probs = logits.log_softmax(1)
-    counts = targets != -100
-    losses, correct, entropy = linear_statistics(hidden, weight, targets, limit=limit)
-    assert not losses.requires_grad
-    assert (losses.dtype, correct.dtype, entropy.dtype) == (
-        torch.float32,
-        torch.bool,
-        torch.float32,
-    )
-    assert torch.equal(correct, (logits.argmax(1) == targets) & counts)
-    assert int(correct.sum()) >= 10
-    plain = -log_probs.gather(1, targets.clamp(min=0)[:, None]).squeeze(1)
-    torch.testing.assert_close(losses, torch.where(counts, plain, 0.0))
-    expected = -(log_probs.exp() * log_probs).sum(1)
-    torch.testing.assert_close(entropy, torch.where(counts, expected, 0.0))
-
-
-def test_statistics_of_nothing() -> None:
-    for tokens in (0, 3):
-        made = linear_statistics(*make(tokens, 30, 16, ignored=1))
-        assert [x.shape for x in made] == [(tokens,)] * 3
-        assert not any(x.any() for x in made)
-
-
-@pytest.mark.parametrize("dtype", TYPES)
-def test_log_probs(dtype: torch.dtype) -> None:
-    hidden, weight, targets = make(24, 101, 32, dtype, limit=90, ignored=5)
-    sequences = targets.view(3, 8)
-
-    def ours(h: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
-        return linear_log_probs(h.view(3, 8, 32), w, sequences, limit=90)
-
-    def plain(h: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
-        logits = functional.linear(h, w[:90])
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        chosen = logits.log_softmax(-1).gather(1, targets.clamp(min=0)[:, None]).squeeze(1)
-        tokens = torch.where(targets != -100, chosen, 0.0).view(3, 8)
-        return tokens, tokens.sum(1)
-
-    assert_as_good_as_torch(ours, plain, [hidden, weight])
 
 
 @pytest.mark.parametrize("backward_too", [False, True])
