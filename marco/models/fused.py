@@ -33,19 +33,24 @@ class FusedLayer(nn.Module):
         hidden_states: Tensor,
         attention_mask: Any = None,
         position_ids: Tensor | None = None,
-        past_key_values: Any = None,
+        cache: Any = None,
         use_cache: bool | None = False,
         position_embeddings: tuple[Tensor, Tensor] | None = None,
+        past_key_values: Any = None,
         **kwargs: Any,
     ) -> Tensor:
-        """As in transformers: [batch, length, hidden] in and out."""
+        """As in transformers: [batch, length, hidden] in and out.
+
+        `past_key_values` is `cache` under the name that it had before transformers 5.24.
+        """
         assert position_embeddings is not None
+        cache = past_key_values if cache is None else cache
         ops, attention, mlp = self.fused, self.self_attn, self.mlp
         norm = self.input_layernorm
         x = ops.rms_norm(hidden_states, norm.weight, norm.variance_epsilon)
         q, k, v = _heads(ops, attention, x)
         q, k = ops.rope(q, k, *position_embeddings)
-        mixed = ops.attend(attention, q, k, v, attention_mask, past_key_values, **kwargs)
+        mixed = ops.attend(attention, q, k, v, attention_mask, cache, **kwargs)
         out = _linear(ops, attention.o_proj, mixed.flatten(2))
         norm = self.post_attention_layernorm
         x, residual = ops.add_rms_norm(out, hidden_states, norm.weight, norm.variance_epsilon)
