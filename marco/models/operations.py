@@ -31,6 +31,10 @@ class Operations:
     gated: Callable[[Tensor, Tensor, Tensor], Tensor]
     attend: Callable[..., Tensor] = attend
 
+    def __reduce__(self) -> tuple[Callable[..., Operations], tuple[str]]:
+        """Pickled by name: a fused model can be pickled and sent to a process."""
+        return operations, (self.name,)
+
 
 def operations(backend: Literal["triton", "torch", "native"]) -> Operations:
     """Return a backend's operations. Triton is imported only for its own."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -335,11 +337,14 @@ def test_hidden_states_are_recorded(backend: Backend, name: str) -> None:
         assert_equal({f"state {number}": our}, {f"state {number}": their})
 
 
+@pytest.mark.parametrize("copied_by", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_copies_are_fused_and_stand_alone(backend: Backend) -> None:
+def test_copies_are_fused_and_stand_alone(
+    backend: Backend, copied_by: Callable[[PreTrainedModel], PreTrainedModel]
+) -> None:
     network = build("qwen3", backend)
     expected = losses_and_gradients(network, backend)
-    copied = copy.deepcopy(network)
+    copied = copied_by(network)
     assert is_fused(copied)
     assert_equal(losses_and_gradients(copied, backend), expected)
     with torch.no_grad():

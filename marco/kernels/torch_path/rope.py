@@ -43,6 +43,8 @@ class _Rope(torch.autograd.Function):
 
 def _rotate(x: Tensor, cos: Tensor, sin: Tensor, sign: float) -> Tensor:
     first, second = x.chunk(2, dim=-1)
+    if torch.compiler.is_compiling():  # which writes into no views, and needs none
+        return torch.cat((first * cos - second * sin * sign, second * cos + first * sin * sign), -1)
     y = torch.empty(x.shape, dtype=x.dtype, device=x.device)
     one, two = y.chunk(2, dim=-1)
     torch.mul(first, cos, out=one).addcmul_(second, sin, value=-sign)
