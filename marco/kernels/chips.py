@@ -6,6 +6,7 @@ what a kernel reaches.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 KIB = 1024
@@ -51,7 +52,7 @@ class Chip:
     l2: int
     memory: int
     bandwidth: float
-    matrix_rates: dict[str, float]
+    matrix_rates: Mapping[str, float]
     vector_rate: float
     source: str
 
@@ -69,7 +70,7 @@ def _nvidia(
     l2: int,
     memory: int,
     bandwidth: float,
-    rates: dict[str, float],
+    rates: Mapping[str, float],
     vector: float,
     source: str,
 ) -> Chip:
