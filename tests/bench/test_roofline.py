@@ -1,0 +1,42 @@
+"""The roofline bench as a user starts it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "bench.roofline", *arguments]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_one_model_on_two_chips() -> None:
+    done = run("--models", "0.5b", "--chips", "h100,h200", "--rows", "1", "--length", "512")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert set(found["steps"]) == {"0.5b h100", "0.5b h200"}
+    for step in found["steps"].values():
+        assert step["ratio"] == pytest.approx(step["unfused_seconds"] / step["seconds"])
+        assert step["tokens_per_second"] == pytest.approx(512 / step["seconds"])
+    # A norm moves memory only: the chips differ in their bandwidth.
+    norm = found["ops"]["rms_norm"]
+    assert norm["0.5b h100"]["seconds"] / norm["0.5b h200"]["seconds"] == pytest.approx(4.8 / 3.35)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--chips", "h10"], "Did you mean 'h100'?"),
+        (["--models", "8b"], "There are 0.5b, 1.5b, 7b, 72b."),
+        (["--matrix-efficiency", "0"], "between 0 and 1"),
+        (["--length", "0"], "at least 1"),
+    ],
+)
+def test_what_is_not_known(arguments: list[str], message: str) -> None:
+    done = run(*arguments)
+    assert done.returncode != 0
+    assert message in done.stderr
