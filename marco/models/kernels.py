@@ -37,7 +37,7 @@ class Kernels:
             if accelerator == "cpu" or not torch.cuda.is_available():
                 raise ConfigError(
                     "kernels=triton needs a GPU, or Triton's (very slow) interpreter: "
-                    "TRITON_INTERPRET=1. On a CPU kernels=torch is the fast one."
+                    "TRITON_INTERPRET=1. On a CPU kernels=auto takes the fast one."
                 )
             if find_spec("triton") is None:
                 raise ConfigError(
