@@ -169,7 +169,7 @@ def _arguments() -> argparse.Namespace:
         for name in names:
             if name not in known:
                 hint = nearest(name, known)
-                sys.exit(f"--{option}: {name!r} is not known{hint}. There are {', '.join(known)}.")
+                sys.exit(f"--{option}: {name!r} is not known.{hint} There are {', '.join(known)}.")
         setattr(given, option, names)
     for option in ("bandwidth_efficiency", "matrix_efficiency"):
         if not 0 < getattr(given, option) <= 1:
