@@ -178,7 +178,9 @@ def _amd_resources(text: str) -> tuple[int, int]:
 
 def _amd_code(text: str) -> list[tuple[str, bool]]:
     lines = text.splitlines()
-    labels = {found[1]: n for n, line in enumerate(lines) if (found := re.match(r"(\.?\w+):", line))}
+    labels = {
+        found[1]: n for n, line in enumerate(lines) if (found := re.match(r"(\.?\w+):", line))
+    }
     loops = []
     for number, line in enumerate(lines):
         branch = re.search(r"\bs_c?branch\w*\s+(\.?\w+)", line)

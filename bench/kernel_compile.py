@@ -66,13 +66,13 @@ def _compile_all(side: str, given: argparse.Namespace) -> list[dict[str, Any]]:
 
     from bench import kernel_launches
     from bench.kernel_binaries import compiled, source_and_options
-    from marco.kernels.chips import CHIPS as chips
+    from marco.kernels import chips
 
     ops = kernel_launches.our_ops if side == "ours" else kernel_launches.liger_ops
     dtype = getattr(torch, given.dtype)
     rows: dict[Any, dict[str, Any]] = {}
     for name in given.chips:
-        chip = chips[name]
+        chip = chips.CHIPS[name]
         for model in given.models:
             for op, (run, inputs) in ops(model, dtype).items():
                 if given.ops and op not in given.ops:

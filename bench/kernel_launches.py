@@ -102,9 +102,7 @@ def leaf(dtype: torch.dtype, *shape: int) -> Tensor:
     return torch.empty(shape, dtype=dtype, device="meta", requires_grad=True)
 
 
-def our_ops(
-    model: str, dtype: torch.dtype
-) -> dict[str, tuple[Callable[..., Any], list[Tensor]]]:
+def our_ops(model: str, dtype: torch.dtype) -> dict[str, tuple[Callable[..., Any], list[Tensor]]]:
     """Every Triton op at a model's shapes, in every variant that compiles to other code."""
     from marco.kernels.add_rms_norm import add_rms_norm
     from marco.kernels.linear_cross_entropy_triton import linear_cross_entropy_triton as loss
@@ -129,7 +127,10 @@ def our_ops(
     return {
         "rms_norm": (lambda x, w: rms_norm(x, w, 1e-6), [x, gain]),
         "rms_norm of heads": (lambda x, w: rms_norm(x, w, 1e-6), [q, leaf(dtype, width)]),
-        "add_rms_norm": (lambda x, r, w: add_rms_norm(x, r, w, 1e-6), [x, leaf(dtype, *x.shape), gain]),
+        "add_rms_norm": (
+            lambda x, r, w: add_rms_norm(x, r, w, 1e-6),
+            [x, leaf(dtype, *x.shape), gain],
+        ),
         "rope": (rope, [q, k, table, table]),
         "swiglu": (swiglu, [leaf(dtype, TOKENS, inner), leaf(dtype, TOKENS, inner)]),
         "linear_cross_entropy": (loss, [x, head, targets]),
@@ -139,13 +140,14 @@ def our_ops(
             ),
             [x, head, targets],
         ),
-        **{f"linear_distillation, {name}": (distil(name), pairs) for name in ("kl", "reverse_kl", "js")},
+        **{
+            f"linear_distillation, {name}": (distil(name), pairs)
+            for name in ("kl", "reverse_kl", "js")
+        },
     }
 
 
-def liger_ops(
-    model: str, dtype: torch.dtype
-) -> dict[str, tuple[Callable[..., Any], list[Tensor]]]:
+def liger_ops(model: str, dtype: torch.dtype) -> dict[str, tuple[Callable[..., Any], list[Tensor]]]:
     """Liger's op for each of ours that it has."""
     from liger_kernel.ops.fused_add_rms_norm import LigerFusedAddRMSNormFunction
     from liger_kernel.ops.fused_linear_cross_entropy import LigerFusedLinearCrossEntropyFunction

@@ -133,6 +133,8 @@ def _linear_cross_entropy(
         return a, hidden.new_empty(0, dtype=torch.bool), b, c, d
     hidden, weight, targets = (x.contiguous() for x in (hidden, weight, targets))
     edge, depth, stages = _tiles(hidden.dtype)
+    # The statistics need registers of their own.
+    tall = 64 if statistics else edge
     tiles_a_part = triton.cdiv(triton.cdiv(limit, edge), PARTS)
     parts = triton.cdiv(limit, edge * tiles_a_part)
 
@@ -145,7 +147,7 @@ def _linear_cross_entropy(
     # A target that no row answers leaves NaN, not the memory's last contents.
     target_logits = hidden.new_full((tokens,), torch.nan, dtype=torch.float32)
     LAUNCHES["linear_cross_entropy_fwd_kernel"] += 1
-    linear_cross_entropy_fwd_kernel[(parts, triton.cdiv(tokens, edge))](
+    linear_cross_entropy_fwd_kernel[(parts, triton.cdiv(tokens, tall))](
         hidden,
         weight,
         targets,
@@ -161,7 +163,7 @@ def _linear_cross_entropy(
         tiles_a_part,
         smoothed=label_smoothing != 0,
         statistics=statistics,
-        tile_t=edge,
+        tile_t=tall,
         tile_v=edge,
         tile_h=depth,
         num_warps=8,
@@ -346,7 +348,7 @@ def _tiles(dtype: torch.dtype) -> tuple[int, int, int]:
     They fit the shared memory of sm_86 (99 KiB) and of gfx942 (64 KiB).
     """
     if dtype == torch.float32:
-        return 64, 32, 2
+        return 64, 16, 1
     return 128, 64, 2 if torch.version.hip else 3
 
 

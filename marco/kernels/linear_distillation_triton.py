@@ -13,8 +13,8 @@ from torch import Tensor
 
 from marco.kernels.launches import LAUNCHES
 
-#: Tile of tokens, of the vocabulary (divides every slab), and bytes of a row of an operand's tile.
-B_TOKENS, B_ROWS, ROW_BYTES = 64, 128, 128
+#: Tile of tokens, and of the vocabulary (divides every slab).
+B_TOKENS, B_ROWS = 64, 128
 MODES = {"kl": 0, "reverse_kl": 1, "js": 2}
 
 INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)
@@ -233,8 +233,12 @@ def linear_distillation_hidden_kernel(
 
 
 def _blocks(*tensors: Tensor) -> dict[str, int]:
-    width = ROW_BYTES // max(x.element_size() for x in tensors)
-    return {"b_token": B_TOKENS, "b_row": B_ROWS, "b_size": width, "num_warps": 8}
+    """fp32 products take registers, not matrix units: larger tiles, and a pipeline, would spill."""
+    if max(x.element_size() for x in tensors) == 4:
+        sizes = {"b_row": 64, "b_size": 16, "num_stages": 1}
+    else:
+        sizes = {"b_row": B_ROWS, "b_size": 64, "num_stages": 3}
+    return {"b_token": B_TOKENS, "num_warps": 8, **sizes}
 
 
 def log_sum_exps(
@@ -326,9 +330,10 @@ def gradients(
     stored = torch.float32 if INTERPRETED else student_hidden.dtype
     d_slab = student_hidden.new_empty(tokens, slab, dtype=stored)
     blocks = _blocks(student_hidden, teacher_hidden)
+    wide = student_hidden.element_size() == 4
     for first in range(0, limit, slab):
         rows = min(slab, limit - first)
-        linear_distillation_bwd_kernel[(token_tiles, triton.cdiv(rows, B_ROWS))](
+        linear_distillation_bwd_kernel[(token_tiles, triton.cdiv(rows, blocks["b_row"]))](
             student_hidden,
             student_weight,
             teacher_hidden,
@@ -361,9 +366,10 @@ def gradients(
             size,
             slab,
             B_TOKENS,
-            blocks["b_size"],
+            16 if wide else 64,
             B_ROWS,
             num_warps=8,
+            num_stages=2 if wide else 3,
         )
         LAUNCHES["linear_distillation_hidden_kernel"] += 1
         torch.mm(d_logits[:, :rows].T, student_hidden, out=d_weight[first : first + rows])
