@@ -1,6 +1,6 @@
 """Every Triton kernel, compiled for GPUs that need not be here, and what became of it.
 
-    python -m bench.kernel_compile [--models 0.5b,7b] [--chips h100,mi300x] [--dtype bfloat16]
+    python -m bench.kernel_compile [--models 0.5b,7b] [--chips h100,mi300x] [--dtype bfloat16] [--space]
 
 The ops' own launching code runs on meta tensors of the model's shapes (`bench.kernel_launches`);
 each launch is compiled as Triton's JIT would on that chip, and its machine code is read
@@ -16,11 +16,14 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
 
 CHIPS = ("a100", "h100", "b200", "mi300x")
 SCALAR_SHARE = 0.25
+#: No space of `marco.kernels.spaces` is larger.
+MOST_CANDIDATES = 4
 
 
 def main() -> None:
@@ -77,12 +80,14 @@ def _compile_all(side: str, given: argparse.Namespace) -> list[dict[str, Any]]:
             for op, (run, inputs) in ops(model, dtype).items():
                 if given.ops and op not in given.ops:
                     continue
-                for launch in kernel_launches.record(run, inputs, chip.backend):
+                candidates = MOST_CANDIDATES if given.space and side == "ours" else 1
+                for launch in _launches(run, inputs, chip, candidates):
                     source, options, _ = source_and_options(launch, chip)
                     row = rows.get(key := (name, source.hash(), options.hash()))
                     if row is None:
                         row = rows[key] = {"chip": name, "by": side, "op": op, "models": []}
                         row["kernel"] = launch.name
+                        row["options"] = dict(launch.options) if given.space else {}
                         try:
                             binary = compiled(launch, chip)
                         except Exception as error:  # whatever a compiler raises is its verdict
@@ -95,6 +100,16 @@ def _compile_all(side: str, given: argparse.Namespace) -> list[dict[str, Any]]:
                     if model not in row["models"]:
                         row["models"].append(model)
     return list(rows.values())
+
+
+def _launches(run: Any, inputs: Any, chip: Any, candidates: int) -> Iterator[Any]:
+    """Of an op, with each candidate of its kernels' spaces in turn."""
+    from bench.kernel_launches import record
+    from marco.kernels.tuning import preferring
+
+    for number in range(candidates):
+        with preferring(number):
+            yield from record(run, inputs, chip)
 
 
 def fails(binary: Any, chip: Any, element: int) -> list[str]:
@@ -139,6 +154,9 @@ def _arguments() -> argparse.Namespace:
         parser.add_argument(f"--{option}", default=",".join(names), help="default: %(default)s")
     parser.add_argument("--ops", default="", help="some ops only, separated by semicolons")
     parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float16", "float32"))
+    parser.add_argument(
+        "--space", action="store_true", help="every candidate that tuning may choose"
+    )
     parser.add_argument("--no-liger", dest="liger", action="store_false")
     given = parser.parse_args()
     for option, names in known.items():

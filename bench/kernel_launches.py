@@ -18,6 +18,9 @@ from torch._library.custom_ops import OPDEFS
 from torch.utils._python_dispatch import TorchDispatchMode
 from triton.runtime.jit import JITFunction  # type: ignore[import-untyped]
 
+from marco.kernels.chips import Chip
+from marco.kernels.device import assuming
+
 #: hidden, intermediate, heads, kv heads, head width, vocabulary (transformers' Qwen2 configs).
 MODELS = {
     "0.5b": (896, 4864, 14, 2, 64, 151_936),
@@ -30,7 +33,7 @@ TOKENS = 8192
 
 @dataclass(frozen=True)
 class _Properties:
-    multi_processor_count: int = 132
+    multi_processor_count: int
 
 
 @dataclass(frozen=True)
@@ -67,28 +70,30 @@ class _OwnCode(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 @contextmanager
-def recording(backend: str) -> Iterator[list[Launch]]:
-    """Launches of the block, on a machine whose GPUs are `cuda` or `hip`."""
+def recording(chip: Chip) -> Iterator[list[Launch]]:
+    """Launches of the block, on a machine whose GPUs are this chip."""
     found: list[Launch] = []
 
     def run(self: Any, *args: Any, grid: Any, warmup: bool, **options: Any) -> None:
         found.append(Launch(self, args, options))
 
-    hip = "6.4" if backend == "hip" else None
+    hip = "6.4" if chip.backend == "hip" else None
+    properties = _Properties(chip.processors)
     with (
+        assuming(chip),
         patch.object(JITFunction, "run", run),
         patch.object(torch.version, "hip", hip),
         # Neither is there for meta tensors, and neither changes what is compiled.
         patch.object(torch, "autocast", lambda *_, **__: nullcontext()),
-        patch.object(torch.cuda, "get_device_properties", lambda _=None: _Properties()),
+        patch.object(torch.cuda, "get_device_properties", lambda _=None: properties),
         _OwnCode(),
     ):
         yield found
 
 
-def record(op: Callable[..., Any], inputs: Sequence[Tensor], backend: str) -> list[Launch]:
+def record(op: Callable[..., Any], inputs: Sequence[Tensor], chip: Chip) -> list[Launch]:
     """Launches of an op, forward and backward."""
-    with recording(backend) as found:
+    with recording(chip) as found:
         made = op(*inputs)
         outputs = [made] if isinstance(made, Tensor) else list(made)
         outputs = [x for x in outputs if x.requires_grad]
@@ -136,8 +141,19 @@ def our_ops(model: str, dtype: torch.dtype) -> dict[str, tuple[Callable[..., Any
         "linear_cross_entropy": (loss, [x, head, targets]),
         "linear_cross_entropy, every option": (
             lambda x, w, t: loss(
-                x, w, t, z_loss=1e-4, label_smoothing=0.1, filter_gradients=True, statistics=True
+                x,
+                w,
+                t,
+                ignore_index=-100,
+                z_loss=1e-4,
+                label_smoothing=0.1,
+                filter_gradients=True,
+                statistics=True,
             ),
+            [x, head, targets],
+        ),
+        "linear_cross_entropy, some ignored": (
+            lambda x, w, t: loss(x, w, t, ignore_index=-100),
             [x, head, targets],
         ),
         **{

@@ -63,6 +63,8 @@ def linear_cross_entropy_fwd_kernel(
     x_ptr: tl.tensor,
     w_ptr: tl.tensor,
     target_ptr: tl.tensor,
+    place_ptr: tl.tensor,
+    count_ptr: tl.tensor,
     target_logit_ptr: tl.tensor,
     max_ptr: tl.tensor,
     sum_ptr: tl.tensor,
@@ -73,18 +75,29 @@ def linear_cross_entropy_fwd_kernel(
     vocabulary: tl.tensor,
     hidden: tl.tensor,
     tiles_a_part: tl.tensor,
+    gathered: tl.constexpr,
     smoothed: tl.constexpr,
     statistics: tl.constexpr,
     tile_t: tl.constexpr,
     tile_v: tl.constexpr,
     tile_h: tl.constexpr,
 ) -> None:
-    """One tile of tokens × one part of the vocabulary: an online log-sum-exp over its tiles."""
+    """One tile of tokens × one part of the vocabulary: an online log-sum-exp over its tiles.
+
+    `gathered`: of the tokens only the first `count` of `place` take part, here and below; how many
+    they are, the host need not know.
+    """
     # Parts vary fastest: the programs that run together then share their tiles of tokens.
     part = tl.program_id(0)
     parts = tl.num_programs(0)
     rows = tl.program_id(1) * tile_t + tl.arange(0, tile_t)
+    if gathered:
+        tokens = tl.load(count_ptr)
+        if tl.program_id(1) * tile_t >= tokens:
+            return
     m_rows = rows < tokens
+    if gathered:
+        rows = tl.load(place_ptr + rows, mask=m_rows, other=0)
     target = tl.load(target_ptr + rows, mask=m_rows, other=-1)
     b_max = tl.full((tile_t,), FLOOR, dtype=tl.float32)
     b_sum = tl.zeros((tile_t,), dtype=tl.float32)
@@ -140,6 +153,8 @@ def linear_cross_entropy_bwd_kernel(
     x_ptr: tl.tensor,
     w_ptr: tl.tensor,
     target_ptr: tl.tensor,
+    place_ptr: tl.tensor,
+    count_ptr: tl.tensor,
     max_ptr: tl.tensor,
     log_sum_ptr: tl.tensor,
     grad_ptr: tl.tensor,
@@ -153,18 +168,29 @@ def linear_cross_entropy_bwd_kernel(
     d_stride: tl.tensor,
     z_loss: tl.tensor,
     smoothing: tl.tensor,
+    gathered: tl.constexpr,
     filtered: tl.constexpr,
     tile_t: tl.constexpr,
     tile_v: tl.constexpr,
     tile_h: tl.constexpr,
 ) -> None:
-    """One tile of the gradient of the logits, for the slab `first:end` of the vocabulary."""
+    """One tile of the gradient of the logits, for the slab `first:end` of the vocabulary.
+
+    `d` has a row for each token that takes part.
+    """
     # Vocabulary tiles vary fastest: the slab of the head stays in the L2 cache.
     tile = tl.program_id(0)
-    rows = tl.program_id(1) * tile_t + tl.arange(0, tile_t)
+    d_rows = tl.program_id(1) * tile_t + tl.arange(0, tile_t)
+    if gathered:
+        tokens = tl.load(count_ptr)
+        if tl.program_id(1) * tile_t >= tokens:
+            return
     within = tile * tile_v + tl.arange(0, tile_v)
     columns = first + within
-    m_rows = rows < tokens
+    m_rows = d_rows < tokens
+    rows = d_rows
+    if gathered:
+        rows = tl.load(place_ptr + d_rows, mask=m_rows, other=0)
     m_columns = columns < end
     b_z = _logits(x_ptr, w_ptr, rows, columns, m_rows, m_columns, hidden, tile_t, tile_v, tile_h)
 
@@ -189,7 +215,7 @@ def linear_cross_entropy_bwd_kernel(
         kept = tl.max(tl.max(tl.where(m_dropped, 0, 1), axis=1), axis=0)
         tl.store(kept_ptr + tl.program_id(1) * tl.num_programs(0) + tile, kept)
     b_d *= b_grad[:, None]
-    d_ptrs = d_ptr + rows.to(tl.int64)[:, None] * d_stride + within[None, :]
+    d_ptrs = d_ptr + d_rows.to(tl.int64)[:, None] * d_stride + within[None, :]
     tl.store(d_ptrs, _round(b_d, d_ptr.dtype.element_ty), mask=m_d)
 
 
@@ -198,6 +224,8 @@ def linear_cross_entropy_product_kernel(
     a_ptr: tl.tensor,
     b_ptr: tl.tensor,
     out_ptr: tl.tensor,
+    place_ptr: tl.tensor,
+    count_ptr: tl.tensor,
     kept_ptr: tl.tensor,
     unscale_ptr: tl.tensor,
     rows: tl.tensor,
@@ -207,6 +235,7 @@ def linear_cross_entropy_product_kernel(
     a_stride_depth: tl.tensor,
     kept_stride_row: tl.tensor,
     kept_stride_depth: tl.tensor,
+    gathered: tl.constexpr,
     accumulate: tl.constexpr,
     filtered: tl.constexpr,
     tile_m: tl.constexpr,
@@ -216,11 +245,18 @@ def linear_cross_entropy_product_kernel(
     """`out (+)= a @ b × unscale`, skipping the tiles of `a` marked empty (`filtered`).
 
     a [rows, depth] any strides, b [depth, columns] and out [rows, columns] contiguous. The tiles
-    of the marks are tile_m × tile_m, and tile_k divides tile_m.
+    of the marks are tile_m × tile_m, and tile_k divides tile_m. `gathered` says where the tokens
+    are that take part: 1, rows of `out`; 2, rows of `b`; 0, neither.
     """
     tile = tl.program_id(1)
     row = tile * tile_m + tl.arange(0, tile_m)
     column = tl.program_id(0) * tile_n + tl.arange(0, tile_n)
+    if gathered == 1:
+        rows = tl.load(count_ptr)
+        if tile * tile_m >= rows:
+            return
+    if gathered == 2:
+        depth = tl.load(count_ptr)
     m_row = row < rows
     m_column = column < columns
     a_rows = a_ptr + row.to(tl.int64)[:, None] * a_stride_row
@@ -233,13 +269,16 @@ def linear_cross_entropy_product_kernel(
         if needed:
             deep = start + tl.arange(0, tile_k)
             m_deep = deep < depth
-            deep_long = deep.to(tl.int64)
-            a_ptrs = a_rows + deep_long[None, :] * a_stride_depth
-            b_ptrs = b_ptr + deep_long[:, None] * columns + column[None, :]
+            a_ptrs = a_rows + deep.to(tl.int64)[None, :] * a_stride_depth
+            if gathered == 2:
+                deep = tl.load(place_ptr + deep, mask=m_deep, other=0)
+            b_ptrs = b_ptr + deep.to(tl.int64)[:, None] * columns + column[None, :]
             b_a = tl.load(a_ptrs, mask=m_row[:, None] & m_deep[None, :], other=0.0)
             b_b = tl.load(b_ptrs, mask=m_deep[:, None] & m_column[None, :], other=0.0)
             b_out = _dot(b_a, b_b, b_out)
     b_out *= tl.load(unscale_ptr)
+    if gathered == 1:
+        row = tl.load(place_ptr + row, mask=m_row, other=0)
     out_ptrs = out_ptr + row.to(tl.int64)[:, None] * columns + column[None, :]
     m_out = m_row[:, None] & m_column[None, :]
     if accumulate:

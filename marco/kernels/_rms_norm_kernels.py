@@ -7,12 +7,14 @@ import triton  # type: ignore[import-untyped]
 import triton.language as tl  # type: ignore[import-untyped]
 from torch import Tensor
 
-#: Elements a program holds at once: long rows fill it alone, short ones share it.
-TILE = 4096
-#: Programs of the backward for each multiprocessor. Each writes one partial row of dweight, so more
-#: of them hide more latency and write more bytes.
-PROGRAMS_PER_PROCESSOR = 2
-#: The same where there is no GPU, under Triton's interpreter: a few, so that the loop is exercised.
+from marco.kernels import spaces
+from marco.kernels.device import device_of
+from marco.kernels.launches import launch
+from marco.kernels.spaces import Options
+from marco.kernels.tuning import choose
+
+#: Programs of the backward where there is no GPU, under Triton's interpreter: a few, so that
+#: the loop is exercised. Each writes one partial row of dweight.
 PROGRAMS_INTERPRETED = 4
 
 
@@ -95,17 +97,8 @@ def rms_norm_bwd_kernel(
     tl.store(partial_ptr + at_partial, tl.sum(b_dweight, axis=0), mask=m_column)
 
 
-def _blocks(hidden: int) -> dict[str, int]:
-    block_hidden = triton.next_power_of_2(hidden)
-    return {
-        "block_rows": max(1, TILE // block_hidden),
-        "block_hidden": block_hidden,
-        "num_warps": 8 if block_hidden <= TILE else 16,
-    }
-
-
 def launch_forward(
-    x: Tensor, residual: Tensor | None, weight: Tensor, eps: float
+    op: str, x: Tensor, residual: Tensor | None, weight: Tensor, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Normed rows, the summed rows (x itself without a residual), rstd; x is not empty."""
     x, weight = x.contiguous(), weight.contiguous()
@@ -115,50 +108,60 @@ def launch_forward(
         summed = x.new_empty(x.shape, dtype=torch.promote_types(x.dtype, residual.dtype))
     y = x.new_empty(x.shape, dtype=torch.promote_types(summed.dtype, weight.dtype))
     rstd = x.new_empty(x.shape[:-1], dtype=torch.float32)
-    blocks = _blocks(x.shape[-1])
-    rms_norm_fwd_kernel[(triton.cdiv(rstd.numel(), blocks["block_rows"]),)](
-        x,
-        x if residual is None else residual,
-        weight,
-        y,
-        summed,
-        rstd,
-        rstd.numel(),
-        eps,
-        hidden=x.shape[-1],
-        has_residual=residual is not None,
-        **blocks,
-    )
+    rows, hidden = rstd.numel(), x.shape[-1]
+
+    def run(options: Options) -> None:
+        launch(
+            f"{op}_fwd_kernel",
+            rms_norm_fwd_kernel[(triton.cdiv(rows, options["block_rows"]),)],
+            x,
+            x if residual is None else residual,
+            weight,
+            y,
+            summed,
+            rstd,
+            rows,
+            eps,
+            hidden=hidden,
+            has_residual=residual is not None,
+            **options,
+        )
+
+    run(choose(f"{op}_fwd", spaces.norm_forward(x), x, (rows, hidden), run))
     return y, summed, rstd
 
 
 def launch_backward(
-    dy: Tensor, dsummed: Tensor | None, x: Tensor, weight: Tensor, rstd: Tensor
+    op: str, dy: Tensor, dsummed: Tensor | None, x: Tensor, weight: Tensor, rstd: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Gradients of x (plus `dsummed`) and of the weight, in one pass over the rows; x not empty."""
     dy, x, weight = dy.contiguous(), x.contiguous(), weight.contiguous()
-    hidden = x.shape[-1]
-    blocks = _blocks(hidden)
-    if x.element_size() == 4:
-        blocks["num_warps"] = 16  # with 8, rows of fp32 and the sum of dweight spill
-    programs = PROGRAMS_INTERPRETED
-    if x.is_cuda:
-        properties = torch.cuda.get_device_properties(x.device)
-        programs = PROGRAMS_PER_PROCESSOR * properties.multi_processor_count
-    programs = min(programs, triton.cdiv(rstd.numel(), blocks["block_rows"]))
+    dsummed = None if dsummed is None else dsummed.contiguous()
+    rows, hidden = rstd.numel(), x.shape[-1]
     dx = x.new_empty(x.shape)
-    partial = x.new_empty((programs, hidden), dtype=torch.float32)
-    rms_norm_bwd_kernel[(programs,)](
-        dy,
-        dy if dsummed is None else dsummed.contiguous(),
-        x,
-        weight,
-        rstd,
-        dx,
-        partial,
-        rstd.numel(),
-        hidden=hidden,
-        has_dsummed=dsummed is not None,
-        **blocks,
-    )
-    return dx, partial.sum(0).to(weight.dtype)
+
+    def run(options: Options) -> Tensor:
+        programs = PROGRAMS_INTERPRETED
+        if not x.is_cpu:
+            programs = options["programs"] * device_of(x).processors
+        programs = min(programs, triton.cdiv(rows, options["block_rows"]))
+        partial = x.new_empty((programs, hidden), dtype=torch.float32)
+        launch(
+            f"{op}_bwd_kernel",
+            rms_norm_bwd_kernel[(programs,)],
+            dy,
+            dy if dsummed is None else dsummed,
+            x,
+            weight,
+            rstd,
+            dx,
+            partial,
+            rows,
+            hidden=hidden,
+            has_dsummed=dsummed is not None,
+            **{name: value for name, value in options.items() if name != "programs"},
+        )
+        return partial
+
+    chosen = choose(f"{op}_bwd", spaces.norm_backward(x), x, (rows, hidden), run)
+    return dx, run(chosen).sum(0).to(weight.dtype)

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from marco.kernels._float_types import require_float_types
 from marco.kernels._rms_norm_kernels import launch_backward, launch_forward
-from marco.kernels.launches import LAUNCHES
 from marco.kernels.rms_norm import require_rms_norm_inputs, rms_norm_naive
 
 
@@ -58,8 +57,7 @@ def _add_rms_norm(
 ) -> tuple[Tensor, Tensor, Tensor]:
     if x.numel() == 0:
         return _empty_outputs(x, residual, weight, eps)
-    LAUNCHES["add_rms_norm_fwd_kernel"] += 1
-    return launch_forward(x, residual, weight, eps)
+    return launch_forward("add_rms_norm", x, residual, weight, eps)
 
 
 @torch.library.custom_op("marco::add_rms_norm_backward", mutates_args=())
@@ -68,8 +66,7 @@ def _add_rms_norm_backward(
 ) -> tuple[Tensor, Tensor]:
     if summed.numel() == 0:
         return summed.new_empty(summed.shape), weight.new_zeros(weight.shape)
-    LAUNCHES["add_rms_norm_bwd_kernel"] += 1
-    return launch_backward(dy, dsummed, summed, weight, rstd)
+    return launch_backward("add_rms_norm", dy, dsummed, summed, weight, rstd)
 
 
 @_add_rms_norm_backward.register_fake

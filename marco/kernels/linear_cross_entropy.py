@@ -38,7 +38,7 @@ def linear_cross_entropy(
     weight: Tensor,
     targets: Tensor,
     *,
-    ignore_index: int = -100,
+    ignore_index: int | None = -100,
     z_loss: float = 0.0,
     label_smoothing: float = 0.0,
     limit: int | None = None,
@@ -56,7 +56,8 @@ def linear_cross_entropy(
         hidden: [tokens, hidden].
         weight: [rows, hidden], the head. Its gradient is accumulated in fp32.
         targets: [tokens] int64.
-        ignore_index: the target of tokens that do not count.
+        ignore_index: the target of tokens that do not count; null says that all do, which spares
+            looking for them.
         z_loss: weight of the squared log-partition (PaLM, arXiv 2204.02311).
         label_smoothing: share of the target's probability that is spread over all rows.
         limit: only the first `limit` rows take part; null means all.
@@ -75,35 +76,35 @@ def linear_cross_entropy(
     _check(hidden, weight, targets, limit)
     if filter_gradients and backend != "triton":
         raise ValueError("filter_gradients needs backend='triton'.")
-    kept = (targets != ignore_index).nonzero().squeeze(1)
-    # A compiled graph cannot branch on how many there are.
-    everything = not torch.compiler.is_compiling() and kept.shape[0] == targets.shape[0]
-    inputs = (hidden, targets) if everything else (hidden[kept], targets[kept])
     if backend == "triton":
         from marco.kernels.linear_cross_entropy_triton import linear_cross_entropy_triton
 
         dtype = compute_type(hidden)
-        losses = linear_cross_entropy_triton(
-            inputs[0].to(dtype),
+        return linear_cross_entropy_triton(
+            hidden.to(dtype),
             weight.to(dtype),
-            inputs[1],
+            targets,
+            ignore_index=ignore_index,
             z_loss=z_loss,
             label_smoothing=label_smoothing,
             limit=limit,
             filter_gradients=filter_gradients,
         )
-    else:
-        losses = torch_path.linear_cross_entropy(
-            inputs[0],
-            weight,
-            inputs[1],
-            z_loss=z_loss,
-            label_smoothing=label_smoothing,
-            limit=limit,
-            upstream=upstream,
-            tie=tie,
-        )
-    if everything:
+    kept = None if ignore_index is None else (targets != ignore_index).nonzero().squeeze(1)
+    # A compiled graph cannot branch on how many there are.
+    if kept is not None and not torch.compiler.is_compiling() and len(kept) == len(targets):
+        kept = None
+    losses = torch_path.linear_cross_entropy(
+        hidden if kept is None else hidden[kept],
+        weight,
+        targets if kept is None else targets[kept],
+        z_loss=z_loss,
+        label_smoothing=label_smoothing,
+        limit=limit,
+        upstream=upstream,
+        tie=tie,
+    )
+    if kept is None:
         return losses
     return losses.new_zeros(targets.shape[0]).index_put((kept,), losses)
 

@@ -11,7 +11,7 @@ import triton  # type: ignore[import-untyped]
 import triton.language as tl  # type: ignore[import-untyped]
 from torch import Tensor
 
-from marco.kernels.launches import LAUNCHES
+from marco.kernels.launches import launch
 
 #: Tile of tokens, and of the vocabulary (divides every slab).
 B_TOKENS, B_ROWS = 64, 128
@@ -257,10 +257,19 @@ def log_sum_exps(
         tokens, size = hidden.shape
         slabs = triton.cdiv(limit, slab)
         lse = hidden.new_empty(slabs, tokens, dtype=torch.float32)
-        linear_distillation_lse_kernel[(triton.cdiv(tokens, B_TOKENS), slabs)](
-            hidden, weight, lse, tokens, limit, size, slab, temperature, **_blocks(hidden)
+        launch(
+            "linear_distillation_lse_kernel",
+            linear_distillation_lse_kernel[(triton.cdiv(tokens, B_TOKENS), slabs)],
+            hidden,
+            weight,
+            lse,
+            tokens,
+            limit,
+            size,
+            slab,
+            temperature,
+            **_blocks(hidden),
         )
-        LAUNCHES["linear_distillation_lse_kernel"] += 1
         return lse.logsumexp(0)
 
     return one(student_hidden, student_weight), one(teacher_hidden, teacher_weight)
@@ -283,7 +292,9 @@ def divergences(
     slabs = triton.cdiv(limit, slab)
     from_teacher = student_hidden.new_empty(slabs, tokens, dtype=torch.float32)
     from_student = torch.empty_like(from_teacher)
-    linear_distillation_fwd_kernel[(triton.cdiv(tokens, B_TOKENS), slabs)](
+    launch(
+        "linear_distillation_fwd_kernel",
+        linear_distillation_fwd_kernel[(triton.cdiv(tokens, B_TOKENS), slabs)],
         student_hidden.contiguous(),
         student_weight.contiguous(),
         teacher_hidden.contiguous(),
@@ -301,7 +312,6 @@ def divergences(
         MODES[divergence],
         **_blocks(student_hidden, teacher_hidden),
     )
-    LAUNCHES["linear_distillation_fwd_kernel"] += 1
     return from_teacher.sum(0), from_student.sum(0)
 
 
@@ -333,7 +343,9 @@ def gradients(
     wide = student_hidden.element_size() == 4
     for first in range(0, limit, slab):
         rows = min(slab, limit - first)
-        linear_distillation_bwd_kernel[(token_tiles, triton.cdiv(rows, blocks["b_row"]))](
+        launch(
+            "linear_distillation_bwd_kernel",
+            linear_distillation_bwd_kernel[(token_tiles, triton.cdiv(rows, blocks["b_row"]))],
             student_hidden,
             student_weight,
             teacher_hidden,
@@ -353,11 +365,12 @@ def gradients(
             MODES[divergence],
             **blocks,
         )
-        LAUNCHES["linear_distillation_bwd_kernel"] += 1
         d_logits = d_slab.to(student_hidden.dtype)
         slab_weight = student_weight[first : first + rows]
         # Here the product's inner dimension is the vocabulary: the two blocks change places.
-        linear_distillation_hidden_kernel[(token_tiles, triton.cdiv(size, B_ROWS))](
+        launch(
+            "linear_distillation_hidden_kernel",
+            linear_distillation_hidden_kernel[(token_tiles, triton.cdiv(size, B_ROWS))],
             d_logits,
             slab_weight,
             d_hidden,
@@ -371,6 +384,5 @@ def gradients(
             num_warps=8,
             num_stages=2 if wide else 3,
         )
-        LAUNCHES["linear_distillation_hidden_kernel"] += 1
         torch.mm(d_logits[:, :rows].T, student_hidden, out=d_weight[first : first + rows])
     return d_hidden

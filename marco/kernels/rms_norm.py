@@ -9,7 +9,6 @@ from torch import Tensor
 
 from marco.kernels._float_types import require_float_types
 from marco.kernels._rms_norm_kernels import launch_backward, launch_forward
-from marco.kernels.launches import LAUNCHES
 
 
 def rms_norm_naive(x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -53,8 +52,7 @@ def _empty_outputs(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tenso
 def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     if x.numel() == 0:
         return _empty_outputs(x, weight, eps)
-    LAUNCHES["rms_norm_fwd_kernel"] += 1
-    y, _, rstd = launch_forward(x, None, weight, eps)
+    y, _, rstd = launch_forward("rms_norm", x, None, weight, eps)
     return y, rstd
 
 
@@ -64,8 +62,7 @@ def _rms_norm_backward(
 ) -> tuple[Tensor, Tensor]:
     if x.numel() == 0:
         return x.new_empty(x.shape), weight.new_zeros(weight.shape)
-    LAUNCHES["rms_norm_bwd_kernel"] += 1
-    return launch_backward(dy, None, x, weight, rstd)
+    return launch_backward("rms_norm", dy, None, x, weight, rstd)
 
 
 @_rms_norm_backward.register_fake

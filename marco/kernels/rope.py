@@ -9,8 +9,11 @@ import triton  # type: ignore[import-untyped]
 import triton.language as tl  # type: ignore[import-untyped]
 from torch import Tensor
 
+from marco.kernels import spaces
 from marco.kernels._float_types import require_float_types
-from marco.kernels.launches import LAUNCHES
+from marco.kernels.launches import launch
+from marco.kernels.spaces import Options
+from marco.kernels.tuning import choose
 
 
 def rope_naive(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
@@ -151,32 +154,39 @@ def _rope(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, inverse: bool) -> tupl
     q_out, k_out = q.new_empty(q.shape), k.new_empty(k.shape)
     if q.numel() == 0:
         return q_out, k_out
-    LAUNCHES["rope_bwd_kernel" if inverse else "rope_fwd_kernel"] += 1
     batch, length, heads, head_dim = q.shape
     cos, sin = cos.contiguous(), sin.contiguous()
     block_heads = triton.next_power_of_2(heads)
     block_half = triton.next_power_of_2(head_dim // 2)
-    rope_kernel[(batch * length,)](
-        q,
-        k,
-        cos,
-        sin,
-        q_out,
-        k_out,
-        length,
-        *q.stride(),
-        *k.stride(),
-        0 if cos.shape[0] == 1 else cos.stride(0),
-        0 if sin.shape[0] == 1 else sin.stride(0),
-        inverse=inverse,
-        heads=heads,
-        kv_heads=k.shape[2],
-        half=head_dim // 2,
-        block_heads=block_heads,
-        block_kv_heads=triton.next_power_of_2(k.shape[2]),
-        block_half=block_half,
-        num_warps=4 if block_heads * block_half < 4096 else 8,
-    )
+    name = "rope_bwd_kernel" if inverse else "rope_fwd_kernel"
+
+    def run(options: Options) -> None:
+        launch(
+            name,
+            rope_kernel[(batch * length,)],
+            q,
+            k,
+            cos,
+            sin,
+            q_out,
+            k_out,
+            length,
+            *q.stride(),
+            *k.stride(),
+            0 if cos.shape[0] == 1 else cos.stride(0),
+            0 if sin.shape[0] == 1 else sin.stride(0),
+            inverse=inverse,
+            heads=heads,
+            kv_heads=k.shape[2],
+            half=head_dim // 2,
+            block_heads=block_heads,
+            block_kv_heads=triton.next_power_of_2(k.shape[2]),
+            block_half=block_half,
+            **options,
+        )
+
+    sizes = (batch * length, heads, k.shape[2], head_dim)
+    run(choose("rope", spaces.rope(block_heads, block_half), q, sizes, run))
     return q_out, k_out
 
 

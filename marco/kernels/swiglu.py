@@ -9,11 +9,11 @@ import triton  # type: ignore[import-untyped]
 import triton.language as tl  # type: ignore[import-untyped]
 from torch import Tensor
 
+from marco.kernels import spaces
 from marco.kernels._float_types import require_float_types
-from marco.kernels.launches import LAUNCHES
-
-#: Columns of one row that a program takes.
-BLOCK = 1024
+from marco.kernels.launches import launch
+from marco.kernels.spaces import Options
+from marco.kernels.tuning import choose
 
 
 def swiglu_naive(gate: Tensor, up: Tensor) -> Tensor:
@@ -102,12 +102,23 @@ def _swiglu(gate: Tensor, up: Tensor) -> Tensor:
     y = gate.new_empty(gate.shape)
     if gate.numel() == 0:
         return y
-    LAUNCHES["swiglu_fwd_kernel"] += 1
     gate, up = _rows(gate), _rows(up)
     rows, columns = gate.shape
-    swiglu_fwd_kernel[(rows, triton.cdiv(columns, BLOCK))](
-        gate, up, y, gate.stride(0), up.stride(0), columns, block=BLOCK
-    )
+
+    def run(options: Options) -> None:
+        launch(
+            "swiglu_fwd_kernel",
+            swiglu_fwd_kernel[(rows, triton.cdiv(columns, options["block"]))],
+            gate,
+            up,
+            y,
+            gate.stride(0),
+            up.stride(0),
+            columns,
+            **options,
+        )
+
+    run(choose("swiglu_fwd", spaces.swiglu(), gate, (rows, columns), run))
     return y
 
 
@@ -121,21 +132,26 @@ def _swiglu_backward(dy: Tensor, gate: Tensor, up: Tensor) -> tuple[Tensor, Tens
     dgate, dup = gate.new_empty(gate.shape), up.new_empty(up.shape)
     if gate.numel() == 0:
         return dgate, dup
-    LAUNCHES["swiglu_bwd_kernel"] += 1
     dy, gate, up = _rows(dy), _rows(gate), _rows(up)
     rows, columns = gate.shape
-    swiglu_bwd_kernel[(rows, triton.cdiv(columns, BLOCK))](
-        dy,
-        gate,
-        up,
-        dgate,
-        dup,
-        dy.stride(0),
-        gate.stride(0),
-        up.stride(0),
-        columns,
-        block=BLOCK,
-    )
+
+    def run(options: Options) -> None:
+        launch(
+            "swiglu_bwd_kernel",
+            swiglu_bwd_kernel[(rows, triton.cdiv(columns, options["block"]))],
+            dy,
+            gate,
+            up,
+            dgate,
+            dup,
+            dy.stride(0),
+            gate.stride(0),
+            up.stride(0),
+            columns,
+            **options,
+        )
+
+    run(choose("swiglu_bwd", spaces.swiglu(), gate, (rows, columns), run))
     return dgate, dup
 
 

@@ -48,12 +48,14 @@ class CausalLanguageModel(nn.Module):
         position_ids: Tensor,
         labels: Tensor,
         upstream: float | None = None,
+        some_ignored: bool = True,
     ) -> Tensor:
         """Return the loss of every token in nats, [batch, length] float32.
 
         `position_ids` restart at 0 at every document packed in a row, and documents never see
         each other. All three inputs are [batch, length] int64. `upstream` is what the caller will
-        multiply every loss by, where it is known (`linear_cross_entropy`).
+        multiply every loss by, where it is known (`linear_cross_entropy`). Not `some_ignored` says
+        that no label is -100, which spares looking for them.
         """
         network = self.network
         masks = packings(network.config, position_ids) if is_fused(network) else None
@@ -81,6 +83,7 @@ class CausalLanguageModel(nn.Module):
                 hidden.flatten(0, 1),
                 head,
                 labels.flatten(),
+                ignore_index=IGNORED if some_ignored else None,
                 limit=limit,
                 backend="triton" if self.backend == "triton" else "torch",
                 upstream=upstream,

@@ -18,8 +18,9 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 from transformers import AttentionInterface, AutoModelForCausalLM, PreTrainedConfig
 
+from marco.kernels._linear_cross_entropy_launches_triton import SLABS
 from marco.kernels.linear_cross_entropy import linear_cross_entropy_naive
-from marco.kernels.linear_cross_entropy_triton import SLABS, linear_cross_entropy_triton
+from marco.kernels.linear_cross_entropy_triton import linear_cross_entropy_triton
 from marco.models.kernels import install
 from marco.planning.roofline import Work
 

@@ -173,7 +173,8 @@ class MarcoModule(pl.LightningModule):  # type: ignore[misc]
         """
         scale = self.cut.accumulation * self.cut.world_size / batch["target_tokens"]
         inputs = batch["input_ids"], batch["position_ids"], batch["labels"]
-        losses: Tensor = self.model(*inputs, upstream=scale)
+        some_ignored = batch["target_tokens"] < self.tokens_per_step
+        losses: Tensor = self.model(*inputs, upstream=scale, some_ignored=some_ignored)
         self._count(losses.detach(), batch)
         return losses.sum() * scale
 

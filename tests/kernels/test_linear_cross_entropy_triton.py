@@ -255,10 +255,10 @@ def test_no_tensor_of_tokens_by_rows(filter_gradients: bool) -> None:
     inputs = [x.detach() for x in make(tokens, rows, width, torch.float16)]
     options = (0.0, 0.0, rows, filter_gradients)
     with Largest() as seen:
-        made = op._linear_cross_entropy._init_fn(*inputs, *options, True)
+        made = op._linear_cross_entropy._init_fn(*inputs, *options, True, None)
         forward = seen.size
         op._linear_cross_entropy_bwd._init_fn(
-            torch.ones(tokens), *inputs, *made[3:], *options, True, True
+            torch.ones(tokens), *inputs, *made[3:], *options, None, True, True
         )
     # No less either, or this test watches the wrong operations.
     assert forward == tokens * 24 * 4
@@ -296,18 +296,19 @@ def test_no_tokens(statistics: bool) -> None:
 
 
 @pytest.mark.parametrize("statistics", [False, True])
-@pytest.mark.parametrize("tokens", [0, 5])
-def test_opcheck(tokens: int, statistics: bool) -> None:
+@pytest.mark.parametrize(("tokens", "ignore_index"), [(0, None), (5, None), (5, -100)])
+def test_opcheck(tokens: int, statistics: bool, ignore_index: int | None) -> None:
     hidden, weight, targets = make(tokens, 70, 16, limit=60)
     forward = torch.ops.marco.linear_cross_entropy_triton
-    torch.library.opcheck(forward, (hidden, weight, targets, 1e-3, 0.1, 60, False, statistics))
-    *_, maximum, log_sum = forward(hidden, weight, targets, 1e-3, 0.1, 60, False, statistics)
+    options = (1e-3, 0.1, 60, False, statistics, ignore_index)
+    torch.library.opcheck(forward, (hidden, weight, targets, *options))
+    *_, maximum, log_sum = forward(hidden, weight, targets, *options)
     saved = [x.detach() for x in (torch.ones(tokens), hidden, weight)]
     saved += [targets, maximum.detach(), log_sum.detach()]
     for need in ((True, True), (False, True), (True, False)):
         torch.library.opcheck(
             torch.ops.marco.linear_cross_entropy_triton_bwd,
-            (*saved, 1e-3, 0.1, 60, statistics, *need),
+            (*saved, 1e-3, 0.1, 60, statistics, ignore_index, *need),
         )
 
 

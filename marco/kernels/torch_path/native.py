@@ -23,6 +23,8 @@ from typing import Any, ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
+from marco.kernels.cache_folder import cache_folder
+
 SOURCE = Path(__file__).with_name("native.cpp")
 FLAGS = (
     "-std=c++17",
@@ -98,18 +100,11 @@ def library() -> ctypes.CDLL | None:
     if platform.system() != "Linux" or which("g++") is None:
         return None
     with suppress(OSError, subprocess.SubprocessError):
-        path = _folder() / f"native-{_key()}.so"
+        path = cache_folder() / f"native-{_key()}.so"
         if not path.exists():
             _compile(path)
         return ctypes.CDLL(str(path))
     return None
-
-
-def _folder() -> Path:
-    configured = os.environ.get("MARCO_CACHE")
-    if configured:
-        return Path(configured).expanduser()
-    return Path(os.path.expanduser("~")) / ".cache" / "marco"  # noqa: PTH111 - never raises
 
 
 def _key() -> str:

@@ -1,0 +1,134 @@
+"""What each kernel may be launched with: few candidates, the fixed choice first.
+
+A candidate's tile of products must fit the chip (`fits`); that none spills registers on an A100,
+H100, B200 or MI300X, at the shapes of Qwen2, `python -m bench.kernel_compile --space` shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+import triton  # type: ignore[import-untyped]
+from torch import Tensor
+
+from marco.kernels.device import Device, device_of
+
+#: A launch's block sizes, and `num_warps`, `num_stages`.
+Options = Mapping[str, int]
+
+#: Elements of a norm's rows that a program holds at once: long rows fill it alone.
+NORM_TILE = 4096
+
+
+def norm_forward(x: Tensor) -> Sequence[Options]:
+    """Rows together until they fill a tile; more warps hide more of the memory's latency."""
+    hidden = triton.next_power_of_2(x.shape[-1])
+    warps = 8 if hidden <= NORM_TILE else 16
+    tiles = [(NORM_TILE, warps), (NORM_TILE, warps // 2), (NORM_TILE // 2, warps // 2)]
+    return _distinct(
+        {"block_rows": max(1, tile // hidden), "block_hidden": hidden, "num_warps": number}
+        for tile, number in tiles
+    )
+
+
+def norm_backward(x: Tensor) -> Sequence[Options]:
+    """As forward, and programs a multiprocessor: more hide more, and write more partial sums."""
+    hidden = triton.next_power_of_2(x.shape[-1])
+    # With 8 warps, rows of fp32 and the sum of dweight spill.
+    warps = 16 if x.element_size() == 4 or hidden > NORM_TILE else 8
+    rows = max(1, NORM_TILE // hidden)
+    return [
+        {"block_rows": rows, "block_hidden": hidden, "num_warps": warps, "programs": programs}
+        for programs in (2, 1, 4)
+    ]
+
+
+def rope(heads: int, half: int) -> Sequence[Options]:
+    """A program is a token: as many threads as its widest operand keeps busy, or half, or twice."""
+    warps = 4 if heads * half < 4096 else 8
+    return [{"num_warps": number} for number in (warps, warps // 2, 2 * warps)]
+
+
+def swiglu() -> Sequence[Options]:
+    """8 elements a thread are one load of 16 bytes in bf16; 16 are two in flight."""
+    return [
+        {"block": block, "num_warps": warps} for block, warps in ((1024, 4), (2048, 4), (2048, 8))
+    ]
+
+
+def logits(op: str, x: Tensor) -> Sequence[Options]:
+    """Tiles of `x @ w.T` that end in a softmax; the variants need registers of their own."""
+    device = device_of(x)
+    if x.dtype == torch.float32:
+        # fp32 products take registers, not matrix units: larger tiles, and a pipeline, spill.
+        return _logits([(64, 64, 16, 8, 1)])
+    stages = 2 if device.amd else 3
+    if op == "linear_cross_entropy_statistics":
+        return _logits([(64, 128, 64, 8, stages)])
+    if op == "linear_cross_entropy_filtered":
+        return _logits([(128, 128, 64, 8, stages)])
+    tiles = [(128, 128, 64, 8, stages)]
+    if device.amd:
+        tiles += [(128, 128, 32, 8, 2), (128, 64, 64, 4, 2)]
+    else:
+        tiles += [(128, 256, 64, 8, 3), (128, 128, 64, 8, 4), (128, 128, 32, 4, 4)]
+    return _fitting(_logits(tiles), ("tile_t", "tile_v", "tile_h"), x, device)
+
+
+def products(op: str, x: Tensor) -> Sequence[Options]:
+    """Tiles of a plain product."""
+    device = device_of(x)
+    if x.dtype == torch.float32:
+        return _products([(64, 64, 16, 8, 1)])
+    tiles = [(128, 128, 64, 8, 2 if device.amd else 3)]
+    if op != "linear_cross_entropy_filtered":  # whose marks are for these tiles
+        if device.amd:
+            tiles += [(128, 128, 32, 8, 2), (256, 128, 32, 8, 2)]
+        else:
+            tiles += [(128, 256, 64, 8, 3), (128, 128, 64, 8, 4), (128, 128, 32, 4, 4)]
+    return _fitting(_products(tiles), ("tile_m", "tile_n", "tile_k"), x, device)
+
+
+def shared_bytes(tile: tuple[int, int, int], stages: int, element: int, amd: bool) -> int:
+    """Shared memory of a pipelined product's operands: a model of what Triton takes.
+
+    Args:
+        tile: rows, columns and depth.
+        stages: of the pipeline; AMD's keeps one of them in registers.
+        element: bytes.
+    """
+    rows, columns, depth = tile
+    return (rows + columns) * depth * element * max(1, stages - amd)
+
+
+def _logits(tiles: Sequence[tuple[int, ...]]) -> list[Options]:
+    names = ("tile_t", "tile_v", "tile_h", "num_warps", "num_stages")
+    return [dict(zip(names, tile, strict=True)) for tile in tiles]
+
+
+def _products(tiles: Sequence[tuple[int, ...]]) -> list[Options]:
+    names = ("tile_m", "tile_n", "tile_k", "num_warps", "num_stages")
+    return [dict(zip(names, tile, strict=True)) for tile in tiles]
+
+
+def _fitting(
+    space: Sequence[Options], sides: tuple[str, str, str], x: Tensor, device: Device
+) -> Sequence[Options]:
+    """Those that fit the chip's shared memory; the last of all where none does."""
+
+    def size(options: Options) -> int:
+        rows, columns, depth = (options[side] for side in sides)
+        return shared_bytes(
+            (rows, columns, depth), options["num_stages"], x.element_size(), device.amd
+        )
+
+    return [o for o in space if size(o) <= device.shared] or [min(space, key=size)]
+
+
+def _distinct(space: Iterable[Options]) -> Sequence[Options]:
+    found: list[Options] = []
+    for options in space:
+        if options not in found:
+            found.append(options)
+    return found
