@@ -1,6 +1,6 @@
 """Every Triton kernel, compiled for GPUs that need not be here, and what became of it.
 
-    python -m bench.kernel_compile [--models 0.5b,7b] [--chips h100,mi300x] [--dtype bfloat16] [--space]
+    python -m bench.kernel_compile [--models 0.5b,7b] [--chips h100] [--dtype bfloat16] [--space]
 
 The ops' own launching code runs on meta tensors of the model's shapes (`bench.kernel_launches`);
 each launch is compiled as Triton's JIT would on that chip, and its machine code is read

@@ -11,10 +11,11 @@ import triton  # type: ignore[import-untyped]
 import triton.language as tl  # type: ignore[import-untyped]
 from torch import Tensor
 
+from marco.kernels import spaces
 from marco.kernels.launches import launch
+from marco.kernels.spaces import Options
+from marco.kernels.tuning import choose
 
-#: Tile of tokens, and of the vocabulary (divides every slab).
-B_TOKENS, B_ROWS = 64, 128
 MODES = {"kl": 0, "reverse_kl": 1, "js": 2}
 
 INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)
@@ -232,15 +233,6 @@ def linear_distillation_hidden_kernel(
     tl.store(dh_ptrs, dh, mask=m_token & m_column)
 
 
-def _blocks(*tensors: Tensor) -> dict[str, int]:
-    """fp32 products take registers, not matrix units: larger tiles, and a pipeline, would spill."""
-    if max(x.element_size() for x in tensors) == 4:
-        sizes = {"b_row": 64, "b_size": 16, "num_stages": 1}
-    else:
-        sizes = {"b_row": B_ROWS, "b_size": 64, "num_stages": 3}
-    return {"b_token": B_TOKENS, "num_warps": 8, **sizes}
-
-
 def log_sum_exps(
     student_hidden: Tensor,
     student_weight: Tensor,
@@ -257,19 +249,24 @@ def log_sum_exps(
         tokens, size = hidden.shape
         slabs = triton.cdiv(limit, slab)
         lse = hidden.new_empty(slabs, tokens, dtype=torch.float32)
-        launch(
-            "linear_distillation_lse_kernel",
-            linear_distillation_lse_kernel[(triton.cdiv(tokens, B_TOKENS), slabs)],
-            hidden,
-            weight,
-            lse,
-            tokens,
-            limit,
-            size,
-            slab,
-            temperature,
-            **_blocks(hidden),
-        )
+
+        def run(options: Options) -> None:
+            launch(
+                "linear_distillation_lse_kernel",
+                linear_distillation_lse_kernel[(triton.cdiv(tokens, options["b_token"]), slabs)],
+                hidden,
+                weight,
+                lse,
+                tokens,
+                limit,
+                size,
+                slab,
+                temperature,
+                **options,
+            )
+
+        space = spaces.distillation(hidden, heads=1)
+        run(choose("linear_distillation_lse", space, hidden, (tokens, limit, size), run))
         return lse.logsumexp(0)
 
     return one(student_hidden, student_weight), one(teacher_hidden, teacher_weight)
@@ -292,26 +289,32 @@ def divergences(
     slabs = triton.cdiv(limit, slab)
     from_teacher = student_hidden.new_empty(slabs, tokens, dtype=torch.float32)
     from_student = torch.empty_like(from_teacher)
-    launch(
-        "linear_distillation_fwd_kernel",
-        linear_distillation_fwd_kernel[(triton.cdiv(tokens, B_TOKENS), slabs)],
-        student_hidden.contiguous(),
-        student_weight.contiguous(),
-        teacher_hidden.contiguous(),
-        teacher_weight.contiguous(),
-        student_lse,
-        teacher_lse,
-        from_teacher,
-        from_student,
-        tokens,
-        limit,
-        student_size,
-        teacher_hidden.shape[1],
-        slab,
-        temperature,
-        MODES[divergence],
-        **_blocks(student_hidden, teacher_hidden),
-    )
+    tensors = [student_hidden, student_weight, teacher_hidden, teacher_weight]
+    tensors = [x.contiguous() for x in tensors]
+    teacher_size = teacher_hidden.shape[1]
+
+    def run(options: Options) -> None:
+        launch(
+            "linear_distillation_fwd_kernel",
+            linear_distillation_fwd_kernel[(triton.cdiv(tokens, options["b_token"]), slabs)],
+            *tensors,
+            student_lse,
+            teacher_lse,
+            from_teacher,
+            from_student,
+            tokens,
+            limit,
+            student_size,
+            teacher_size,
+            slab,
+            temperature,
+            MODES[divergence],
+            **options,
+        )
+
+    space = spaces.distillation(student_hidden, teacher_hidden, heads=2)
+    sizes = (tokens, limit, student_size, teacher_size)
+    run(choose(f"linear_distillation_{divergence}_fwd", space, student_hidden, sizes, run))
     return from_teacher.sum(0), from_student.sum(0)
 
 
@@ -334,23 +337,24 @@ def gradients(
     student_hidden, student_weight = student_hidden.contiguous(), student_weight.contiguous()
     teacher_hidden, teacher_weight = teacher_hidden.contiguous(), teacher_weight.contiguous()
     tokens, size = student_hidden.shape
-    token_tiles = triton.cdiv(tokens, B_TOKENS)
-    d_hidden = torch.zeros_like(student_hidden, dtype=torch.float32)
+    teacher_size = teacher_hidden.shape[1]
+    d_hidden = torch.empty_like(student_hidden, dtype=torch.float32)
     # Triton's interpreter cuts numbers off to bf16: there torch rounds them.
     stored = torch.float32 if INTERPRETED else student_hidden.dtype
     d_slab = student_hidden.new_empty(tokens, slab, dtype=stored)
-    blocks = _blocks(student_hidden, teacher_hidden)
-    wide = student_hidden.element_size() == 4
-    for first in range(0, limit, slab):
+    incoming = incoming.contiguous()
+
+    def make_gradient(first: int, options: Options) -> None:
         rows = min(slab, limit - first)
+        grid = (triton.cdiv(tokens, options["b_token"]), triton.cdiv(rows, options["b_row"]))
         launch(
             "linear_distillation_bwd_kernel",
-            linear_distillation_bwd_kernel[(token_tiles, triton.cdiv(rows, blocks["b_row"]))],
+            linear_distillation_bwd_kernel[grid],
             student_hidden,
             student_weight,
             teacher_hidden,
             teacher_weight,
-            incoming.contiguous(),
+            incoming,
             student_lse,
             teacher_lse,
             student_kl,
@@ -359,30 +363,49 @@ def gradients(
             first,
             limit,
             size,
-            teacher_hidden.shape[1],
+            teacher_size,
             slab,
             temperature,
             MODES[divergence],
-            **blocks,
+            **options,
         )
-        d_logits = d_slab.to(student_hidden.dtype)
-        slab_weight = student_weight[first : first + rows]
-        # Here the product's inner dimension is the vocabulary: the two blocks change places.
+
+    def add_hidden(d_logits: Tensor, first: int, options: Options) -> None:
+        rows = min(slab, limit - first)
+        grid = (triton.cdiv(tokens, options["b_token"]), triton.cdiv(size, options["b_size"]))
         launch(
             "linear_distillation_hidden_kernel",
-            linear_distillation_hidden_kernel[(token_tiles, triton.cdiv(size, B_ROWS))],
+            linear_distillation_hidden_kernel[grid],
             d_logits,
-            slab_weight,
+            student_weight[first : first + rows],
             d_hidden,
             tokens,
             rows,
             size,
             slab,
-            B_TOKENS,
-            16 if wide else 64,
-            B_ROWS,
-            num_warps=8,
-            num_stages=2 if wide else 3,
+            **options,
         )
+
+    op = f"linear_distillation_{divergence}"
+    chosen = choose(
+        f"{op}_bwd",
+        spaces.distillation(student_hidden, teacher_hidden, heads=2),
+        student_hidden,
+        (tokens, slab, size, teacher_size),
+        lambda options: make_gradient(0, options),
+    )
+    adding = choose(
+        f"{op}_hidden",
+        spaces.distillation_hidden(student_hidden),
+        student_hidden,
+        (tokens, slab, size),
+        lambda options: add_hidden(d_slab.to(student_hidden.dtype), 0, options),
+    )
+    d_hidden.zero_()  # only now: a measurement adds to it
+    for first in range(0, limit, slab):
+        rows = min(slab, limit - first)
+        make_gradient(first, chosen)
+        d_logits = d_slab.to(student_hidden.dtype)
+        add_hidden(d_logits, first, adding)
         torch.mm(d_logits[:, :rows].T, student_hidden, out=d_weight[first : first + rows])
     return d_hidden

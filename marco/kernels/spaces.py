@@ -90,6 +90,29 @@ def products(op: str, x: Tensor) -> Sequence[Options]:
     return _fitting(_products(tiles), ("tile_m", "tile_n", "tile_k"), x, device)
 
 
+def distillation(*tensors: Tensor, heads: int) -> Sequence[Options]:
+    """Tiles of one or both heads' logits; `b_row` divides a slab of the vocabulary."""
+    tiles = [(64, 128, 64, 8, 3), (64, 128, 32, 8, 3)]
+    if heads == 1:
+        tiles.append((128, 128, 64, 8, 3))
+    return _distilling(tiles, (64, 64, 16, 8, 1), tensors)
+
+
+def distillation_hidden(*tensors: Tensor) -> Sequence[Options]:
+    """Here the product's inner dimension is the vocabulary: the two blocks change places."""
+    return _distilling([(64, 64, 128, 8, 3), (128, 64, 128, 8, 3)], (64, 16, 128, 8, 2), tensors)
+
+
+def _distilling(
+    tiles: Sequence[tuple[int, ...]], wide: tuple[int, ...], tensors: Sequence[Tensor]
+) -> Sequence[Options]:
+    names = ("b_token", "b_row", "b_size", "num_warps", "num_stages")
+    # As in `logits`: fp32 products take registers.
+    if any(x.element_size() == 4 for x in tensors):
+        tiles = [wide]
+    return [dict(zip(names, tile, strict=True)) for tile in tiles]
+
+
 def shared_bytes(tile: tuple[int, int, int], stages: int, element: int, amd: bool) -> int:
     """Shared memory of a pipelined product's operands: a model of what Triton takes.
 

@@ -25,9 +25,13 @@ class Kernels:
             `triton`: fused kernels. `torch`: the same operations in plain torch, arranged for a
             CPU. `native`: those with the passes between products in C++. `inductor`:
             transformers' layers, each compiled. `reference`: transformers as it comes, untouched.
+        autotune: of `triton`: `off` launches every kernel with a fixed choice for the chip. `on`
+            times a few choices at the first call with new sizes (about a minute, once: what was
+            found is kept in the cache folder); losses may then differ in their last bits.
     """
 
     backend: Literal["auto", "triton", "inductor", "torch", "native", "reference"] = "auto"
+    autotune: Literal["on", "off"] = "off"
 
     def check(self, accelerator: str) -> None:
         """Raise ConfigError where the machine cannot run the backend. Imports torch if it must."""
@@ -70,8 +74,12 @@ def require_native() -> None:
         )
 
 
-def install(network: PreTrainedModel, backend: Backend) -> str:
+def install(
+    network: PreTrainedModel, backend: Backend, autotune: Literal["on", "off"] = "off"
+) -> str:
     """Give the layers of this one model the backend's operations; returns a line for the log.
+
+    `autotune` is the process' (`marco.kernels.tuning`); only Triton's kernels are tuned.
 
     Its parameters, their names and `save_pretrained` stay as they are. A model of another
     architecture than Qwen2 and Qwen3 is left alone.
@@ -84,6 +92,10 @@ def install(network: PreTrainedModel, backend: Backend) -> str:
         for layer in network.model.layers:
             layer.compile(dynamic=False)
         return f"Kernels: inductor, {len(network.model.layers)} compiled layers."
+    if backend == "triton":
+        from marco.kernels.tuning import set_autotune
+
+        set_autotune(autotune)
     from marco.models.fused import fuse
 
     return fuse(network, backend)

@@ -87,7 +87,7 @@ def build_module(run: RunSettings, text: Text, context: RunContext) -> MarcoModu
     log.info(
         "Model: %s, %s parameters.", network.config.model_type, f"{parameter_count(network):,}"
     )
-    log.info("%s", install(network, backend))
+    log.info("%s", install(network, backend, run.kernels.autotune))
     return MarcoModule(
         run.objective.wrap(network, len(text.tokenizer), backend),
         streams=text.streams,
