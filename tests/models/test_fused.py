@@ -183,6 +183,21 @@ def test_gradient_checkpointing(backend: Backend) -> None:
     assert runs == [0, 1, 1, 0]  # every layer again in the backward
 
 
+@pytest.mark.parametrize("name", ["qwen2", "qwen3"])
+def test_torch_compile(name: str) -> None:
+    """Of every layer: the Triton ops stay ops in its graph, and are launched as often."""
+    network = build(name, "triton")
+    LAUNCHES.clear()
+    expected = losses_and_gradients(network, "triton")
+    launches = LAUNCHES.copy()
+    for layer in network.model.layers:
+        layer.compile(backend="aot_eager")
+    LAUNCHES.clear()
+    assert_equal(losses_and_gradients(network, "triton"), expected)
+    assert launches == LAUNCHES
+    assert {"rope_bwd_kernel", "swiglu_bwd_kernel", "add_rms_norm_bwd_kernel"} <= set(launches)
+
+
 @pytest.mark.parametrize("name", ["qwen2", "qwen3", "windows", "some windows"])
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_generation_of_padded_prompts(backend: Backend, name: str) -> None:
