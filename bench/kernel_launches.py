@@ -107,7 +107,9 @@ def leaf(dtype: torch.dtype, *shape: int) -> Tensor:
     return torch.empty(shape, dtype=dtype, device="meta", requires_grad=True)
 
 
-def our_ops(model: str, dtype: torch.dtype) -> dict[str, tuple[Callable[..., Any], list[Tensor]]]:
+def our_ops(
+    model: str, dtype: torch.dtype, tokens: int = TOKENS
+) -> dict[str, tuple[Callable[..., Any], list[Tensor]]]:
     """Every Triton op at a model's shapes, in every variant that compiles to other code."""
     from marco.kernels.add_rms_norm import add_rms_norm
     from marco.kernels.linear_cross_entropy_triton import linear_cross_entropy_triton as loss
@@ -117,18 +119,18 @@ def our_ops(model: str, dtype: torch.dtype) -> dict[str, tuple[Callable[..., Any
     from marco.kernels.swiglu import swiglu
 
     hidden, inner, heads, kv_heads, width, vocabulary = MODELS[model]
-    x, gain = leaf(dtype, TOKENS, hidden), leaf(dtype, hidden)
+    x, gain = leaf(dtype, tokens, hidden), leaf(dtype, hidden)
     head = leaf(dtype, vocabulary, hidden)
-    targets = torch.empty(TOKENS, dtype=torch.int64, device="meta")
-    table = leaf(dtype, 1, TOKENS, width).detach()
-    q, k = leaf(dtype, 1, TOKENS, heads, width), leaf(dtype, 1, TOKENS, kv_heads, width)
+    targets = torch.empty(tokens, dtype=torch.int64, device="meta")
+    table = leaf(dtype, 1, tokens, width).detach()
+    q, k = leaf(dtype, 1, tokens, heads, width), leaf(dtype, 1, tokens, kv_heads, width)
 
     def distil(divergence: str) -> Callable[..., Tensor]:
         return lambda s, sw, t, tw: linear_distillation(
             s, sw, t, tw, divergence=divergence, backend="triton"
         )
 
-    pairs = [x, head, leaf(dtype, TOKENS, hidden).detach(), leaf(dtype, *head.shape).detach()]
+    pairs = [x, head, leaf(dtype, tokens, hidden).detach(), leaf(dtype, *head.shape).detach()]
     return {
         "rms_norm": (lambda x, w: rms_norm(x, w, 1e-6), [x, gain]),
         "rms_norm of heads": (lambda x, w: rms_norm(x, w, 1e-6), [q, leaf(dtype, width)]),
@@ -137,7 +139,7 @@ def our_ops(model: str, dtype: torch.dtype) -> dict[str, tuple[Callable[..., Any
             [x, leaf(dtype, *x.shape), gain],
         ),
         "rope": (rope, [q, k, table, table]),
-        "swiglu": (swiglu, [leaf(dtype, TOKENS, inner), leaf(dtype, TOKENS, inner)]),
+        "swiglu": (swiglu, [leaf(dtype, tokens, inner), leaf(dtype, tokens, inner)]),
         "linear_cross_entropy": (loss, [x, head, targets]),
         "linear_cross_entropy, every option": (
             lambda x, w, t: loss(
@@ -163,8 +165,10 @@ def our_ops(model: str, dtype: torch.dtype) -> dict[str, tuple[Callable[..., Any
     }
 
 
-def liger_ops(model: str, dtype: torch.dtype) -> dict[str, tuple[Callable[..., Any], list[Tensor]]]:
-    """Liger's op for each of ours that it has."""
+def liger_ops(
+    model: str, dtype: torch.dtype, tokens: int = TOKENS
+) -> dict[str, tuple[Callable[..., Any], list[Tensor]]]:
+    """Liger's op for each of ours that it has, on inputs like ours; its losses are means."""
     from liger_kernel.ops.fused_add_rms_norm import LigerFusedAddRMSNormFunction
     from liger_kernel.ops.fused_linear_cross_entropy import LigerFusedLinearCrossEntropyFunction
     from liger_kernel.ops.fused_linear_jsd import LigerFusedLinearJSDFunction
@@ -173,30 +177,39 @@ def liger_ops(model: str, dtype: torch.dtype) -> dict[str, tuple[Callable[..., A
     from liger_kernel.ops.swiglu import LigerSiLUMulFunction
 
     hidden, inner, heads, kv_heads, width, vocabulary = MODELS[model]
-    x, gain = leaf(dtype, TOKENS, hidden), leaf(dtype, hidden)
+    x, gain = leaf(dtype, tokens, hidden), leaf(dtype, hidden)
     head = leaf(dtype, vocabulary, hidden)
-    targets = torch.empty(TOKENS, dtype=torch.int64, device="meta")
-    table = leaf(dtype, 1, TOKENS, width).detach()
-    q, k = leaf(dtype, 1, heads, TOKENS, width), leaf(dtype, 1, kv_heads, TOKENS, width)
-    teacher = leaf(dtype, TOKENS, hidden).detach()
+    targets = torch.empty(tokens, dtype=torch.int64, device="meta")
+    table = leaf(dtype, 1, tokens, width).detach()
+    q, k = leaf(dtype, 1, tokens, heads, width), leaf(dtype, 1, tokens, kv_heads, width)
+    pairs = [x, head, leaf(dtype, tokens, hidden).detach(), leaf(dtype, *head.shape).detach()]
+
+    def rotated(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> list[Tensor]:
+        # Heads before length, as transformers has them: views, which it turns back.
+        made = LigerRopeFunction.apply(q.transpose(1, 2), k.transpose(1, 2), cos, sin)
+        return [x.transpose(1, 2) for x in made]
+
+    def distil(beta: float) -> Callable[..., Tensor]:
+        return lambda s, sw, t, tw: LigerFusedLinearJSDFunction.apply(s, sw, t, tw, None, beta)
+
     return {
         "rms_norm": (lambda x, w: LigerRMSNormFunction.apply(x, w, 1e-6), [x, gain]),
         "rms_norm of heads": (
             lambda x, w: LigerRMSNormFunction.apply(x, w, 1e-6),
-            [leaf(dtype, 1, TOKENS, heads, width), leaf(dtype, width)],
+            [q, leaf(dtype, width)],
         ),
         "add_rms_norm": (
             lambda x, r, w: LigerFusedAddRMSNormFunction.apply(x, r, w, 1e-6),
             [x, leaf(dtype, *x.shape), gain],
         ),
-        "rope": (lambda q, k, c, s: LigerRopeFunction.apply(q, k, c, s), [q, k, table, table]),
-        "swiglu": (LigerSiLUMulFunction.apply, [leaf(dtype, TOKENS, inner) for _ in range(2)]),
+        "rope": (rotated, [q, k, table, table]),
+        "swiglu": (LigerSiLUMulFunction.apply, [leaf(dtype, tokens, inner) for _ in range(2)]),
         "linear_cross_entropy": (
             lambda x, w, t: LigerFusedLinearCrossEntropyFunction.apply(x, w, t)[0],
             [x, head, targets],
         ),
-        "linear_distillation, js": (
-            lambda s, sw, t, tw: LigerFusedLinearJSDFunction.apply(s, sw, t, tw, None, 0.5),
-            [x, head, teacher, leaf(dtype, *head.shape).detach()],
-        ),
+        **{
+            f"linear_distillation, {name}": (distil(beta), pairs)
+            for name, beta in (("kl", 0.0), ("reverse_kl", 1.0), ("js", 0.5))
+        },
     }
