@@ -7,10 +7,10 @@ every gradient, and timed beside torch eager, torch.compile and, where they are 
 (`pip install -e ".[bench]"`) and flash-attn: medians of Triton's `do_bench` over inputs that
 rotate. That counts the launches too, which for small ops is mostly Python; `device busy` is what
 the kernels alone take, by torch's profiler, and is what `/ ours` divides. Then training steps of
-whole models: tokens/s, MFU and peak memory. `--quick` times for less long, without torch.compile
-and without steps: a first answer, ours or Liger's, in about a minute. A contender that fails is
-shown with its reason. Exit code 1 where one of our kernels is wrong, 2 where there is no GPU. The
-last line is JSON.
+whole models: tokens/s, MFU and peak memory. `--quick`, meant to answer "ours or Liger's" in about a
+minute, times for less long, without torch.compile and without steps. A contender that fails is
+shown with its reason. Exit code 1 where one of our ops is wrong or could not be checked, 2 where
+there is no GPU. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NO_GPU = (
     "bench.gpu needs a CUDA or ROCm GPU that torch sees, and torch.cuda.is_available() says there "
     "is none. bench.kernel_compile, bench.kernel_traffic and bench.roofline need none."
 )
-PACKAGES = ("torch", "triton", "transformers", "liger-kernel", "flash-attn")
+PACKAGES = ("torch", "transformers", "liger-kernel", "flash-attn")
 DTYPES = ("bfloat16", "float16", "float32")
 PRECISIONS = ("bf16-autocast", "bf16-master")
 #: By the driver's name: the chips that `bench.roofline` has a model of (`marco.kernels.chips`).
@@ -47,7 +47,7 @@ def main() -> None:
     """Measure, print, and leave with the exit code."""
     # Triton asks for it where a kernel is defined: before any is imported.
     os.environ.pop("TRITON_INTERPRET", None)
-    given = arguments(sys.argv[1:])
+    given = _parser().parse_args()
     import torch
 
     if not torch.cuda.is_available():
@@ -55,7 +55,7 @@ def main() -> None:
         sys.exit(2)
     from bench.gpu_machine import gpu
 
-    sys.exit(run(given, gpu(given.quick)))
+    sys.exit(run(checked(given), gpu(given.quick)))
 
 
 def run(given: argparse.Namespace, machine: Machine) -> int:
@@ -83,27 +83,25 @@ def run(given: argparse.Namespace, machine: Machine) -> int:
 
 
 def measure_ops(given: argparse.Namespace, machine: Machine) -> dict[str, Any]:
-    """Op → model → contender → `gpu_contest.contest`'s row, with the roofline model's `model_ms`."""
+    """Op → model → contender → `gpu_contest.contest`'s row; `model_ms` is the roofline model's."""
     import torch
 
     from bench.gpu_contest import contest
 
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {name: {} for name in given.ops}
+    tokens, dtype = given.rows * given.length, getattr(torch, given.dtype)
     for model in given.models:
         expected = _modelled_ops(model, given, machine)
         for name in given.ops:
             print(f"{model} {name}", file=sys.stderr)
-            tokens, dtype = given.rows * given.length, getattr(torch, given.dtype)
             rows = contest(name, model, dtype, tokens, machine, compiling=not given.quick)
+            found[name][model] = _with_model(rows, expected.get(name, {}))
             machine.free()
-            for by, milliseconds in expected.get(name, {}).items():
-                rows[by]["model_ms"] = milliseconds
-            found.setdefault(name, {})[model] = rows
     return found
 
 
 def measure_steps(given: argparse.Namespace, machine: Machine) -> dict[str, Any]:
-    """Model → contender → `gpu_step.train`'s row, with the roofline model's `model_ms`."""
+    """Model → contender → `gpu_step.train`'s row; `model_ms` is the roofline model's."""
     from bench.gpu_contest import attempt
     from bench.gpu_step import contenders, train
     from bench.roofline import config_of
@@ -112,7 +110,7 @@ def measure_steps(given: argparse.Namespace, machine: Machine) -> dict[str, Any]
     shape = {"rows": given.rows, "length": given.length, "precision": given.precision}
     for model in given.step_models:
         config = config_of(model)
-        rows = found[model] = {}
+        rows = {}
         for by, contender in contenders().items():
             print(f"step {model} {by}", file=sys.stderr)
             rows[by] = attempt(
@@ -122,17 +120,24 @@ def measure_steps(given: argparse.Namespace, machine: Machine) -> dict[str, Any]
                 machine,
             )
             machine.free()  # of models, which hold themselves
-        for by, milliseconds in _modelled_step(config, given, machine).items():
-            rows[by]["model_ms"] = milliseconds
+        found[model] = _with_model(rows, _modelled_step(config, given, machine))
     return found
+
+
+def _with_model(rows: dict[str, Any], milliseconds: dict[str, float]) -> dict[str, Any]:
+    for by in rows.keys() & milliseconds.keys():
+        rows[by]["model_ms"] = milliseconds[by]
+    return rows
 
 
 def versions() -> dict[str, str]:
     """Of what the figures depend on."""
     import torch
+    import triton
 
     found = {"cuda": torch.version.cuda, "hip": torch.version.hip}
     found = {name: number for name, number in found.items() if number is not None}
+    found["triton"] = triton.__version__  # its package has another name for ROCm
     for package in PACKAGES:
         try:
             found[package] = version(package)
@@ -180,8 +185,7 @@ def _modelled_step(config: Any, given: argparse.Namespace, machine: Machine) -> 
     }
 
 
-def arguments(words: list[str]) -> argparse.Namespace:
-    """The command line, checked; exits with a message where it is wrong."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -194,7 +198,11 @@ def arguments(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=2, help="%(default)s")
     parser.add_argument("--length", type=int, default=4096, help="tokens a row: %(default)s")
     parser.add_argument("--steps", type=int, default=10, help="that are timed: %(default)s")
-    given = parser.parse_args(words)
+    return parser
+
+
+def checked(given: argparse.Namespace) -> argparse.Namespace:
+    """The command line with lists of known names; exits with a message where it is wrong."""
     for option in ("rows", "length", "steps"):
         if getattr(given, option) < 1:
             sys.exit(f"--{option} must be at least 1.")

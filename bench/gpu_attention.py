@@ -16,7 +16,7 @@ from marco.models.attention import attention_forward, packings
 from marco.models.gpu_attention import GpuPacking, flash_varlen
 
 Run = Callable[..., Any]
-#: Tokens of a row, where there are as many.
+#: Tokens of a row, where rows of so many make up the tokens; else there is one row.
 LENGTH = 4096
 
 
@@ -28,7 +28,7 @@ def attention(
     What depends on the documents' boundaries alone is made once, as in a step of many layers.
     """
     _, _, heads, kv_heads, width, _ = sizes
-    length = min(LENGTH, tokens)
+    length = tokens if tokens % LENGTH else LENGTH
     positions = packed_positions(tokens // length, length, device)
     generator = torch.Generator(device).manual_seed(0)
     inputs = [

@@ -64,7 +64,8 @@ class Truth:
             for x in inputs
         ]
         self.truths = _results(naive, doubled)
-        torchs = _results(naive, inputs)
+        del doubled
+        torchs = _results(naive, copied(inputs))
         self.torch_errors = {name: self._error(name, torchs[name]) for name in self.truths}
 
     def verdicts(self, run: Run) -> list[Verdict]:
@@ -73,7 +74,7 @@ class Truth:
         Raises:
             ValueError: it gives other tensors than the plain twin does.
         """
-        found = _results(run, self.inputs)
+        found = _results(run, copied(self.inputs))
         shapes = {name: list(x.shape) for name, x in found.items()}
         wanted = {name: list(x.shape) for name, x in self.truths.items()}
         if shapes != wanted:
@@ -94,14 +95,11 @@ class Truth:
         return float((found.double() - truth).abs().max()) / (largest or 1.0)
 
 
-def _results(run: Run, inputs: Sequence[Tensor]) -> dict[str, Tensor]:
-    """Outputs and gradients of a run on copies of the inputs, by name."""
-    leaves = copied(inputs)
+def _results(run: Run, leaves: Sequence[Tensor]) -> dict[str, Tensor]:
+    """Outputs and gradients of a run, by name. It may write into the leaves."""
     outputs = outputs_of(run(*leaves))
     found = {f"output {number}": y.detach().clone() for number, y in enumerate(outputs)}
-    pairs = [
-        (y, dy) for y, dy in zip(outputs, incoming(outputs), strict=True) if y.requires_grad
-    ]
+    pairs = [(y, dy) for y, dy in zip(outputs, incoming(outputs), strict=True) if y.requires_grad]
     wanted = [(number, leaf) for number, leaf in enumerate(leaves) if leaf.requires_grad]
     gradients = torch.autograd.grad(
         [y for y, _ in pairs], [leaf for _, leaf in wanted], [dy for _, dy in pairs]

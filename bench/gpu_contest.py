@@ -45,8 +45,13 @@ def contest(
     few = tokens
     if has_head(name) or name == "attention":
         few = min(tokens, HEAD_TOKENS if has_head(name) else ATTENTION_TOKENS)
-    checks = attempt(lambda: _checks(build(name, model, dtype, machine.device, few), machine), machine)
-    op = build(name, model, dtype, machine.device, tokens)
+    checks = attempt(
+        lambda: _checks(build(name, model, dtype, machine.device, few), machine), machine
+    )
+    try:
+        op = build(name, model, dtype, machine.device, tokens)
+    except torch.OutOfMemoryError as error:
+        return {"ours": _failed(error)}
     rows: dict[str, Row] = {}
     for by, make in op.contenders.items():
         if by == "compile" and not compiling:
@@ -62,10 +67,14 @@ def attempt(run: Callable[[], Row], machine: Machine) -> Row:
     try:
         return run()
     except Exception as error:  # whatever a kernel, a compiler or an allocator raises
-        lines = str(error).strip().splitlines() or [""]
-        reason = f"{type(error).__name__}: {lines[0]}"[:200]
+        row = _failed(error)
     machine.free()
-    return {"error": reason}
+    return row
+
+
+def _failed(error: Exception) -> Row:
+    lines = str(error).strip().splitlines() or [""]
+    return {"error": f"{type(error).__name__}: {lines[0]}"[:200]}
 
 
 def _checks(op: Op, machine: Machine) -> Row:

@@ -51,9 +51,8 @@ def _norm(x: Tensor, weight: Tensor) -> Tensor:
 def _loss(hidden: Tensor, head: Tensor, targets: Tensor) -> Tensor:
     """As `marco.objectives.causal_lm` and the trainer call it."""
     scale = 1 / targets.shape[0]
-    return linear_cross_entropy(hidden, head, targets, backend="triton", upstream=scale).sum() * (
-        scale
-    )
+    losses = linear_cross_entropy(hidden, head, targets, backend="triton", upstream=scale)
+    return losses.sum() * scale
 
 
 def _plain_loss(hidden: Tensor, head: Tensor, targets: Tensor) -> Tensor:

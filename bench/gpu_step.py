@@ -23,8 +23,6 @@ from marco.tracking.devices import find_device
 from marco.training.assemble import flops_per_token
 from marco.training.optimizers import AdamW
 
-#: As in conf/trainer: fp32 weights with bf16 products, or bf16 weights with fp32 masters.
-PRECISIONS = ("bf16-autocast", "bf16-master")
 WARMUP = 3
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -95,6 +93,10 @@ def train(
 ) -> dict[str, Any]:
     """Time `steps` steps after a few others; the model and its data are the same for all.
 
+    `precision` is as in `conf/trainer`: `bf16-autocast`, the default there, has fp32 weights and
+    bf16 products, so that norms and the residual stream are fp32; `bf16-master` has bf16 weights
+    and fp32 masters in the optimizer. Gradients are not clipped.
+
     Returns `seconds` (median), `tokens_per_second`, `mfu` (PaLM's convention; None where the
     device's peak is not known), `peak_bytes` and the last `loss`.
     """
@@ -129,7 +131,9 @@ def train(
     return {
         "seconds": seconds,
         "tokens_per_second": speed,
-        "mfu": None if device is None else flops_per_token(network, length) * speed / device.bf16_flops,
+        "mfu": None
+        if device is None
+        else flops_per_token(network, length) * speed / device.bf16_flops,
         "peak_bytes": machine.peak(),
         "loss": loss.item(),
     }

@@ -17,9 +17,9 @@ Steps = dict[str, dict[str, Row]]
 def ops_table(ops: Ops, dtype: str, tokens: int) -> Table:
     """A row a contender; its time is set against ours by what the device computed, where known."""
     table = Table(title=f"Ops, {dtype}, {tokens} tokens: milliseconds, errors against float64")
-    for column in ("op", "model", "by", "forward", "forward + backward", "device busy"):
+    for column in ("op", "shape", "by", "forward", "forward + backward", "device busy"):
         table.add_column(column)
-    for column in ("/ ours", "model", "error / torch's", "check"):
+    for column in ("/ ours", "modelled", "error / torch's", "check"):
         table.add_column(column)
     for name, models in ops.items():
         for model, rows in models.items():
@@ -41,7 +41,7 @@ def ops_table(ops: Ops, dtype: str, tokens: int) -> Table:
 def steps_table(steps: Steps, title: str) -> Table:
     """A row a contender."""
     table = Table(title=title)
-    for column in ("model", "kernels", "ms a step", "tokens/s", "MFU", "peak GB", "model ms"):
+    for column in ("shape", "kernels", "ms a step", "tokens/s", "MFU", "peak GB", "modelled ms"):
         table.add_column(column)
     table.add_column("loss")
     for model, rows in steps.items():
@@ -74,7 +74,8 @@ def failures(ops: Ops) -> Iterator[str]:
                 if not one["error"] <= one["allowed"]:
                     yield (
                         f"{name}, {model}, {one['name']}: error {one['error']:.3g} of the largest "
-                        f"value, allowed {one['allowed']:.3g} (torch's own {one['torch_error']:.3g})"
+                        f"value; {one['allowed']:.3g} is allowed, torch's is "
+                        f"{one['torch_error']:.3g}"
                     )
 
 

@@ -11,7 +11,7 @@ ROPE_THETA = 1_000_000.0
 
 
 def real(metas: Sequence[Tensor], vocabulary: int, device: torch.device) -> list[Tensor]:
-    """Leaves of the shapes and types of `metas` (as in `bench.kernel_launches`), the same each time.
+    """Leaves of the shapes and types of `metas` (`bench.kernel_launches`), the same each time.
 
     Vectors are gains about one, matrices of `vocabulary` rows heads whose logits stay small,
     integers targets, and tensors of three dimensions cosines, then sines; the rest is normal.
@@ -63,7 +63,7 @@ def incoming(outputs: Sequence[Tensor]) -> list[Tensor]:
 
 
 def packed_positions(rows: int, length: int, device: torch.device) -> Tensor:
-    """Positions [rows, length] that restart at every document: an eighth to a half of a row each."""
+    """Positions [rows, length] that restart at documents, each an eighth to a half of a row."""
     generator = torch.Generator().manual_seed(2)
 
     def lengths() -> Iterator[int]:
