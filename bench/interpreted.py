@@ -34,7 +34,7 @@ def counting(found: list[Launch]) -> Iterator[None]:
         addresses = ptrs.data[np.broadcast_to(mask.data, ptrs.data.shape)]
         if not addresses.size:
             return
-        moved = addresses.size * (ptrs.get_element_ty().primitive_bitwidth // 8)
+        moved = addresses.size * max(1, ptrs.get_element_ty().primitive_bitwidth // 8)
         first = int(addresses.flat[0])
         name, x = next((name, x) for name, x in tensors.items() if _holds(x, first))
         for access in accesses:

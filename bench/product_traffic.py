@@ -39,11 +39,12 @@ class ProductTraffic(TorchTraffic):
     def launch(self, func: Any, args: Sequence[Any], kwargs: Given, made: Any) -> Launch:
         """One op's."""
         found = super().launch(func, args, kwargs, made)
-        if func.overloadpacket not in flop_registry:
+        name = found.name.removesuffix("_")
+        if getattr(torch.ops.aten, name) not in flop_registry:
             return found
-        if found.name not in ("mm", "addmm"):
+        if name not in ("mm", "addmm"):
             raise NotImplementedError(f"The model has no {found.name}.")
-        a, b = args[-2:] if found.name == "addmm" else args[:2]
+        a, b = args[1:3] if name == "addmm" else args[:2]
         product = cublas(a, b)
         operands = {x.untyped_storage()._cdata for x in (a, b)}
         found.reads = [x for x in found.reads if x.storage not in operands]

@@ -15,6 +15,7 @@ import triton.language as tl
 from bench.interpreted import counting, processors
 from bench.kernel_traffic import missed
 from bench.product_model import CHIP, Product, launch_of
+from bench.product_traffic import ProductTraffic
 from bench.torch_traffic import Launch, Live, TorchTraffic
 from marco.kernels._rms_norm_kernels import PROGRAMS_PER_PROCESSOR
 from marco.kernels.rms_norm import rms_norm
@@ -26,7 +27,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @triton.jit
-def _twice_read(x_ptr, y_ptr, total_ptr, columns, block: tl.constexpr):  # type: ignore[no-untyped-def]
+def _twice_read(x_ptr, y_ptr, total_ptr, columns, block: tl.constexpr):
     at = tl.program_id(0) * columns + tl.arange(0, block)
     mask = tl.arange(0, block) < columns
     x = tl.load(x_ptr + at, mask=mask, other=0.0) + tl.load(x_ptr + at, mask=mask, other=0.0)
@@ -123,6 +124,17 @@ def test_waves_fetch_each_tile_once() -> None:
     assert product(depth=8192).fetched(2) == ((32 + 1) * 2 * mib, 16 * mib)
     assert product(sides=(4000, 1024), depth=8192).fetched(2)[0] == (4000 + 128) * 8192 * 2
     assert product().flops == 2 * 4096 * 1024 * 16_384
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_product_that_is_added(in_place: bool) -> None:
+    total, a, b = torch.zeros(6, 4), torch.ones(6, 5), torch.ones(5, 4)
+    found: list[Launch] = []
+    with ProductTraffic(found):
+        total.addmm_(a, b) if in_place else torch.addmm(total, a, b, out=total)
+    (launch,) = found
+    assert launch.flops == 2 * 6 * 5 * 4
+    assert launch.moved == 4 * (2 * 24 + 30 + 20)
 
 
 def test_a_kernel_without_a_model() -> None:
