@@ -16,10 +16,12 @@ import numpy as np
 import triton.language as tl
 from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
+from triton import cdiv
 from triton.runtime import interpreter
 
 from bench.torch_traffic import Access, Launch, TorchTraffic, size
 from marco.kernels import _rms_norm_kernels
+from marco.kernels.spaces import Options
 
 
 @contextmanager
@@ -98,11 +100,13 @@ def processors(count: int) -> Iterator[None]:
             return tl.tensor(handle, tl.float32)
         return convert(argument)
 
-    programs = _rms_norm_kernels.PROGRAMS_PER_PROCESSOR * count
+    def programs(options: Options, x: Tensor, rows: int) -> int:
+        return min(options["programs"] * count, cdiv(rows, options["block_rows"]))
+
     with ExitStack() as stack:
         enter = stack.enter_context
         enter(patch.object(interpreter, "_implicit_cvt", typed))
-        enter(patch.object(_rms_norm_kernels, "PROGRAMS_INTERPRETED", programs))
+        enter(patch.object(_rms_norm_kernels, "programs", programs))
         try:
             from liger_kernel.ops import fused_add_rms_norm, rms_norm
         except ModuleNotFoundError:

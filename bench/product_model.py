@@ -94,7 +94,7 @@ def _of_logits(a: str, b: str, given: Given, depth: str) -> Product:
         columns, tile = min(tile, columns - given["first"]), given["b_row"]
     walk = -(-tile // given["b_row"])
     sides, tiles = (given["tokens"], columns), (given["b_token"], tile)
-    return Product((a, b), sides, tiles, given[depth], rows_at=0, walk=walk)
+    return Product((a, b), sides, tiles, given[depth], rows_at=1, walk=walk)
 
 
 def _both_logits(given: Given) -> list[Product]:
@@ -143,7 +143,7 @@ PRODUCTS: dict[str, Callable[[Given], list[Product]]] = {
             (given["tokens"], given["size"]),
             (given["b_token"], given["b_size"]),
             given["rows"],
-            rows_at=0,
+            rows_at=1,
         )
     ],
 }

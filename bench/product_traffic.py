@@ -81,7 +81,7 @@ def measure(
     with (
         live,
         ProductTraffic(found),
-        kernel_launches.recording("cuda"),
+        kernel_launches.recording(CHIP),
         patch.dict(kernel_launches._ANSWERS, last),
         patch.object(JITFunction, "run", launched),
         patch.object(torch.cuda, "get_device_capability", lambda *_: divmod(CHIP.arch, 10)),

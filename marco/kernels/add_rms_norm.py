@@ -29,7 +29,7 @@ def add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tup
     x and residual are `[..., hidden]`, weight is `[hidden]`; fp32, bf16 or fp16, not necessarily
     the same. `summed` is of the promoted type of x and residual, y of that and the weight's. Each
     input is read once and each output written once. Kept for the backward: `summed` (an output
-    anyway) and one fp32 number a row; the backward takes the gradients of both outputs in one pass.
+    anyway) and weight; the backward takes the gradients of both outputs in one pass.
 
     Raises ValueError where the shapes do not fit and TypeError for other types.
     """
@@ -39,22 +39,19 @@ def add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tup
         raise ValueError(
             f"add_rms_norm: x {list(x.shape)} and residual {list(residual.shape)} differ in shape."
         )
-    y, summed, _ = _add_rms_norm(x, residual, weight, eps)
+    y, summed = _add_rms_norm(x, residual, weight, eps)
     return y, summed
 
 
 def _empty_outputs(
     x: Tensor, residual: Tensor, weight: Tensor, eps: float
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor]:
     summed = x.new_empty(x.shape, dtype=torch.promote_types(x.dtype, residual.dtype))
-    y = x.new_empty(x.shape, dtype=torch.promote_types(summed.dtype, weight.dtype))
-    return y, summed, x.new_empty(x.shape[:-1], dtype=torch.float32)
+    return x.new_empty(x.shape, dtype=torch.promote_types(summed.dtype, weight.dtype)), summed
 
 
 @torch.library.custom_op("marco::add_rms_norm", mutates_args=())
-def _add_rms_norm(
-    x: Tensor, residual: Tensor, weight: Tensor, eps: float
-) -> tuple[Tensor, Tensor, Tensor]:
+def _add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     if x.numel() == 0:
         return _empty_outputs(x, residual, weight, eps)
     return launch_forward("add_rms_norm", x, residual, weight, eps)
@@ -62,37 +59,34 @@ def _add_rms_norm(
 
 @torch.library.custom_op("marco::add_rms_norm_backward", mutates_args=())
 def _add_rms_norm_backward(
-    dy: Tensor, dsummed: Tensor | None, summed: Tensor, weight: Tensor, rstd: Tensor
+    dy: Tensor, dsummed: Tensor | None, summed: Tensor, weight: Tensor, eps: float
 ) -> tuple[Tensor, Tensor]:
     if summed.numel() == 0:
         return summed.new_empty(summed.shape), weight.new_zeros(weight.shape)
-    return launch_backward("add_rms_norm", dy, dsummed, summed, weight, rstd)
+    return launch_backward("add_rms_norm", dy, dsummed, summed, weight, eps)
 
 
 @_add_rms_norm_backward.register_fake
 def _add_rms_norm_backward_fake(
-    dy: Tensor, dsummed: Tensor | None, summed: Tensor, weight: Tensor, rstd: Tensor
+    dy: Tensor, dsummed: Tensor | None, summed: Tensor, weight: Tensor, eps: float
 ) -> tuple[Tensor, Tensor]:
     return summed.new_empty(summed.shape), weight.new_empty(weight.shape)
 
 
-def _setup_context(
-    ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]
-) -> None:
-    x, residual, weight, _ = inputs
-    _, summed, rstd = output
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    x, residual, weight, ctx.eps = inputs
     ctx.types = x.dtype, residual.dtype
     # After a model's last sum nobody reads `summed`: no zeros are made, nor read, for its gradient.
     ctx.set_materialize_grads(False)
-    ctx.save_for_backward(summed, weight, rstd)
+    ctx.save_for_backward(output[1], weight)
 
 
 def _backward(
-    ctx: Any, dy: Tensor | None, dsummed: Tensor | None, _: Tensor | None
+    ctx: Any, dy: Tensor | None, dsummed: Tensor | None
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
     d, dweight = dsummed, None
     if dy is not None:
-        d, dweight = _add_rms_norm_backward(dy, dsummed, *ctx.saved_tensors)
+        d, dweight = _add_rms_norm_backward(dy, dsummed, *ctx.saved_tensors, ctx.eps)
     x_type, residual_type = ctx.types
     dx, dresidual = (None if d is None else d.to(dtype) for dtype in (x_type, residual_type))
     return dx, dresidual, dweight, None

@@ -2,7 +2,7 @@
 
 Both heads' logits are made slab by slab of the vocabulary, once for the normalisers, once for the
 divergence, and once more in the backward: three times the arithmetic of the plain twin, in memory
-of `tokens × vocabulary / 32`.
+of `tokens × vocabulary / 48`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Divergence = Literal["kl", "reverse_kl", "js"]
 Backend = Literal["torch", "triton"]
 
 #: A vocabulary is cut into at most this many slabs, each of a multiple of SLAB_ROWS rows.
-SLABS = 32
+SLABS = 48
 SLAB_ROWS = 128
 
 

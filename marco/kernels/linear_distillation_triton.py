@@ -1,7 +1,8 @@
 """Triton kernels of `linear_distillation`: logits live in registers, tile by tile.
 
 A program takes a tile of tokens and one slab of the vocabulary, and walks over the slab's tiles;
-what it leaves behind is one number a token. Sums over slabs are done in order: no atomics.
+what it leaves behind is one number a token. Programs that run together share their tokens, whose
+tiles are read from memory once. Sums over slabs are done in order: no atomics.
 """
 
 from __future__ import annotations
@@ -79,8 +80,8 @@ def linear_distillation_lse_kernel(
     b_size: tl.constexpr,
 ) -> None:
     """One head's log-sum-exp over one slab: `lse [slabs, tokens]`."""
-    token = tl.program_id(0) * b_token + tl.arange(0, b_token)
-    part = tl.program_id(1)
+    part = tl.program_id(0)
+    token = tl.program_id(1) * b_token + tl.arange(0, b_token)
     top = tl.full([b_token], float("-inf"), tl.float32)
     total = tl.zeros([b_token], tl.float32)
     for start in range(part * slab, tl.minimum((part + 1) * slab, limit), b_row):
@@ -120,8 +121,8 @@ def linear_distillation_fwd_kernel(
     b_size: tl.constexpr,
 ) -> None:
     """One slab's share of the sums under t and under s: `from_t`, `from_s [slabs, tokens]`."""
-    token = tl.program_id(0) * b_token + tl.arange(0, b_token)
-    part = tl.program_id(1)
+    part = tl.program_id(0)
+    token = tl.program_id(1) * b_token + tl.arange(0, b_token)
     m_token = token < tokens
     s_lse = tl.load(s_lse_ptr + token, mask=m_token, other=0.0)[:, None]
     t_lse = tl.load(t_lse_ptr + token, mask=m_token, other=0.0)[:, None]
@@ -174,8 +175,8 @@ def linear_distillation_bwd_kernel(
     b_size: tl.constexpr,
 ) -> None:
     """Gradient of the student's logits in the slab from row `first`: `d [tokens, slab]`."""
-    token = tl.program_id(0) * b_token + tl.arange(0, b_token)
-    column = tl.program_id(1) * b_row + tl.arange(0, b_row)
+    column = tl.program_id(0) * b_row + tl.arange(0, b_row)
+    token = tl.program_id(1) * b_token + tl.arange(0, b_token)
     row = first + column
     m_token = token < tokens
     s_lse = tl.load(s_lse_ptr + token, mask=m_token, other=0.0)[:, None]
@@ -218,8 +219,8 @@ def linear_distillation_hidden_kernel(
 
     torch.mm would round every slab's product to the type of `d`.
     """
-    token = tl.program_id(0) * b_token + tl.arange(0, b_token)
-    column = tl.program_id(1) * b_size + tl.arange(0, b_size)
+    column = tl.program_id(0) * b_size + tl.arange(0, b_size)
+    token = tl.program_id(1) * b_token + tl.arange(0, b_token)
     m_token, m_column = (token < tokens)[:, None], (column < size)[None, :]
     dh_ptrs = dh_ptr + token.to(tl.int64)[:, None] * size + column[None, :]
     dh = tl.load(dh_ptrs, mask=m_token & m_column, other=0.0)
@@ -253,7 +254,7 @@ def log_sum_exps(
         def run(options: Options) -> None:
             launch(
                 "linear_distillation_lse_kernel",
-                linear_distillation_lse_kernel[(triton.cdiv(tokens, options["b_token"]), slabs)],
+                linear_distillation_lse_kernel[(slabs, triton.cdiv(tokens, options["b_token"]))],
                 hidden,
                 weight,
                 lse,
@@ -296,7 +297,7 @@ def divergences(
     def run(options: Options) -> None:
         launch(
             "linear_distillation_fwd_kernel",
-            linear_distillation_fwd_kernel[(triton.cdiv(tokens, options["b_token"]), slabs)],
+            linear_distillation_fwd_kernel[(slabs, triton.cdiv(tokens, options["b_token"]))],
             *tensors,
             student_lse,
             teacher_lse,
@@ -346,7 +347,7 @@ def gradients(
 
     def make_gradient(first: int, options: Options) -> None:
         rows = min(slab, limit - first)
-        grid = (triton.cdiv(tokens, options["b_token"]), triton.cdiv(rows, options["b_row"]))
+        grid = (triton.cdiv(rows, options["b_row"]), triton.cdiv(tokens, options["b_token"]))
         launch(
             "linear_distillation_bwd_kernel",
             linear_distillation_bwd_kernel[grid],
@@ -372,7 +373,7 @@ def gradients(
 
     def add_hidden(d_logits: Tensor, first: int, options: Options) -> None:
         rows = min(slab, limit - first)
-        grid = (triton.cdiv(tokens, options["b_token"]), triton.cdiv(size, options["b_size"]))
+        grid = (triton.cdiv(size, options["b_size"]), triton.cdiv(tokens, options["b_token"]))
         launch(
             "linear_distillation_hidden_kernel",
             linear_distillation_hidden_kernel[grid],

@@ -23,13 +23,13 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
     x is `[..., hidden]`: tokens, or the heads of a query or key `[batch, length, heads, head_dim]`;
     weight is `[hidden]`. Both are fp32, bf16 or fp16, not necessarily the same; the result is of
-    their promoted type. Kept for the backward: x, and one fp32 number a row. The backward reads x
-    and the incoming gradient once for both gradients.
+    their promoted type. Kept for the backward: x and weight, nothing else. The backward reads x and
+    the incoming gradient once for both gradients.
 
     Raises ValueError where the shapes do not fit and TypeError for other types.
     """
     require_rms_norm_inputs("rms_norm", x, weight)
-    y: Tensor = _rms_norm(x, weight, eps)[0]
+    y: Tensor = _rms_norm(x, weight, eps)
     return y
 
 
@@ -43,44 +43,40 @@ def require_rms_norm_inputs(op: str, x: Tensor, weight: Tensor) -> None:
     require_float_types(op, x=x, weight=weight)
 
 
-def _empty_outputs(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    y = x.new_empty(x.shape, dtype=torch.promote_types(x.dtype, weight.dtype))
-    return y, x.new_empty(x.shape[:-1], dtype=torch.float32)
+def _empty_output(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    return x.new_empty(x.shape, dtype=torch.promote_types(x.dtype, weight.dtype))
 
 
 @torch.library.custom_op("marco::rms_norm", mutates_args=())
-def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+def _rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     if x.numel() == 0:
-        return _empty_outputs(x, weight, eps)
-    y, _, rstd = launch_forward("rms_norm", x, None, weight, eps)
-    return y, rstd
+        return _empty_output(x, weight, eps)
+    return launch_forward("rms_norm", x, None, weight, eps)[0]
 
 
 @torch.library.custom_op("marco::rms_norm_backward", mutates_args=())
-def _rms_norm_backward(
-    dy: Tensor, x: Tensor, weight: Tensor, rstd: Tensor
-) -> tuple[Tensor, Tensor]:
+def _rms_norm_backward(dy: Tensor, x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     if x.numel() == 0:
         return x.new_empty(x.shape), weight.new_zeros(weight.shape)
-    return launch_backward("rms_norm", dy, None, x, weight, rstd)
+    return launch_backward("rms_norm", dy, None, x, weight, eps)
 
 
 @_rms_norm_backward.register_fake
 def _rms_norm_backward_fake(
-    dy: Tensor, x: Tensor, weight: Tensor, rstd: Tensor
+    dy: Tensor, x: Tensor, weight: Tensor, eps: float
 ) -> tuple[Tensor, Tensor]:
     return x.new_empty(x.shape), weight.new_empty(weight.shape)
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    x, weight, _ = inputs
-    ctx.save_for_backward(x, weight, output[1])
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    *tensors, ctx.eps = inputs
+    ctx.save_for_backward(*tensors)
 
 
-def _backward(ctx: Any, dy: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None]:
-    dx, dweight = _rms_norm_backward(dy, *ctx.saved_tensors)
+def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor, None]:
+    dx, dweight = _rms_norm_backward(dy, *ctx.saved_tensors, ctx.eps)
     return dx, dweight, None
 
 
-_rms_norm.register_fake(_empty_outputs)
+_rms_norm.register_fake(_empty_output)
 _rms_norm.register_autograd(_backward, setup_context=_setup_context)

@@ -6,7 +6,7 @@ H100, B200 or MI300X, at the shapes of Qwen2, `python -m bench.kernel_compile --
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import triton  # type: ignore[import-untyped]
@@ -22,25 +22,26 @@ NORM_TILE = 4096
 
 
 def norm_forward(x: Tensor) -> Sequence[Options]:
-    """Rows together until they fill a tile; more warps hide more of the memory's latency."""
-    hidden = triton.next_power_of_2(x.shape[-1])
-    warps = 8 if hidden <= NORM_TILE else 16
-    tiles = [(NORM_TILE, warps), (NORM_TILE, warps // 2), (NORM_TILE // 2, warps // 2)]
-    return _distinct(
-        {"block_rows": max(1, tile // hidden), "block_hidden": hidden, "num_warps": number}
-        for tile, number in tiles
-    )
+    """Rows together until they fill a tile; programs a multiprocessor, and tiles on their way.
+
+    A program reads the weight once: more programs hide more of the memory's latency, and read more.
+    """
+    return _norm(x, 16 if triton.next_power_of_2(x.shape[-1]) > NORM_TILE // 2 else 8)
 
 
 def norm_backward(x: Tensor) -> Sequence[Options]:
-    """As forward, and programs a multiprocessor: more hide more, and write more partial sums."""
-    hidden = triton.next_power_of_2(x.shape[-1])
+    """As forward; each program also leaves a partial sum of the weight's gradient."""
     # With 8 warps, rows of fp32 and the sum of dweight spill.
-    warps = 16 if x.element_size() == 4 or hidden > NORM_TILE else 8
-    rows = max(1, NORM_TILE // hidden)
+    wide = x.element_size() == 4 or triton.next_power_of_2(x.shape[-1]) > NORM_TILE // 2
+    return _norm(x, 16 if wide else 8)
+
+
+def _norm(x: Tensor, warps: int) -> Sequence[Options]:
+    hidden = triton.next_power_of_2(x.shape[-1])
+    shape = {"block_rows": max(1, NORM_TILE // hidden), "block_hidden": hidden, "num_warps": warps}
     return [
-        {"block_rows": rows, "block_hidden": hidden, "num_warps": warps, "programs": programs}
-        for programs in (2, 1, 4)
+        {**shape, "programs": programs, "stages": stages}
+        for programs, stages in ((1, 3), (2, 2), (2, 1), (4, 1))
     ]
 
 
@@ -72,7 +73,7 @@ def logits(op: str, x: Tensor) -> Sequence[Options]:
     if device.amd:
         tiles += [(128, 128, 32, 8, 2), (128, 64, 64, 4, 2)]
     else:
-        tiles += [(128, 256, 64, 8, 3), (128, 128, 64, 8, 4), (128, 128, 32, 4, 4)]
+        tiles += [(128, 128, 64, 8, 4), (128, 128, 32, 8, 4)]
     return _fitting(_logits(tiles), ("tile_t", "tile_v", "tile_h"), x, device)
 
 
@@ -86,7 +87,7 @@ def products(op: str, x: Tensor) -> Sequence[Options]:
         if device.amd:
             tiles += [(128, 128, 32, 8, 2), (256, 128, 32, 8, 2)]
         else:
-            tiles += [(128, 256, 64, 8, 3), (128, 128, 64, 8, 4), (128, 128, 32, 4, 4)]
+            tiles += [(128, 128, 64, 8, 4), (128, 128, 32, 8, 4)]
     return _fitting(_products(tiles), ("tile_m", "tile_n", "tile_k"), x, device)
 
 
@@ -147,11 +148,3 @@ def _fitting(
         )
 
     return [o for o in space if size(o) <= device.shared] or [min(space, key=size)]
-
-
-def _distinct(space: Iterable[Options]) -> Sequence[Options]:
-    found: list[Options] = []
-    for options in space:
-        if options not in found:
-            found.append(options)
-    return found

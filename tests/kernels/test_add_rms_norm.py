@@ -138,23 +138,20 @@ def test_one_launch_each_way() -> None:
     assert LAUNCHES - before == {"add_rms_norm_fwd_kernel": 1, "add_rms_norm_bwd_kernel": 1}
 
 
-def test_kept_for_the_backward_is_the_sum_and_a_number_a_row() -> None:
+def test_kept_for_the_backward_are_the_sum_and_weight_alone() -> None:
     inputs = leaves(40, 128, dtype=torch.bfloat16)
     kept: list[Tensor] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
         _, summed = ours(*inputs)
-    known = [t.data_ptr() for t in (summed, inputs[2])]
-    others = [t for t in kept if t.data_ptr() not in known]
-    assert [(t.shape, t.dtype) for t in others] == [(torch.Size([40]), torch.float32)]
+    assert {t.data_ptr() for t in kept} == {summed.data_ptr(), inputs[2].data_ptr()}
 
 
 @pytest.mark.parametrize("shape", [(5, 33), (0, 8)])
 def test_the_custom_ops_are_sound(shape: tuple[int, ...]) -> None:
     x, residual, weight = leaves(*shape, dtype=torch.bfloat16)
     torch.library.opcheck(torch.ops.marco.add_rms_norm.default, (x, residual, weight, EPS))
-    rstd = torch.rand(shape[:-1])
     for dsummed in (None, torch.rand(shape)):
-        inputs = (torch.rand(shape), dsummed, x.detach(), weight.detach(), rstd)
+        inputs = (torch.rand(shape), dsummed, x.detach(), weight.detach(), 1e-6)
         torch.library.opcheck(torch.ops.marco.add_rms_norm_backward.default, inputs)
 
 

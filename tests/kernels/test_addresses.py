@@ -110,19 +110,19 @@ def test_rms_norm(far: Far) -> None:
     skipped = MANY // hidden
     far.begin(skipped // block)
     x, dy, dx = numbers(rows, hidden), numbers(rows, hidden, seed=1), torch.empty(rows, hidden)
-    weight, y, rstd = numbers(hidden, seed=2), torch.empty(rows, hidden), torch.empty(rows)
+    weight, y = numbers(hidden, seed=2), torch.empty(rows, hidden)
     for tensor in (x, dy, dx, y):
         far.end_of(tensor, skipped * hidden)
-    far.end_of(rstd, skipped)
     far.whole(weight)
     sizes: dict[str, Any] = {"hidden": hidden, "block_rows": block, "block_hidden": hidden}
+    sizes["stages"] = 1
     total = skipped + rows
-    rms_norm_fwd_kernel[(2,)](x, x, weight, y, x, rstd, total, 1e-6, has_residual=False, **sizes)
+    rms_norm_fwd_kernel[(2,)](x, x, weight, y, x, total, 1e-6, has_residual=False, **sizes)
     torch.testing.assert_close(y, rms_norm_naive(x, weight, 1e-6))
     # Two programs, a block each: their partial sums lie in rows `first` and `first + 1`.
     partial = far.end_of(torch.empty(2, hidden), far.first * hidden)
     rms_norm_bwd_kernel[(2,)](
-        dy, dy, x, weight, rstd, dx, partial, total, has_dsummed=False, **sizes
+        dy, dy, x, weight, dx, partial, total, 1e-6, has_dsummed=False, **sizes
     )
     leaves = [x.clone().requires_grad_(), weight.clone().requires_grad_()]
     expected = torch.autograd.grad(rms_norm_naive(*leaves, 1e-6), leaves, dy)
@@ -181,8 +181,6 @@ def test_rope_of_heads_that_lie_far_apart(far: Far) -> None:
         *strides,
         0,
         0,
-        inverse=False,
-        block_half=4,
         **sizes,
     )
     quarter = torch.cat([-second[:, 4:], second[:, :4]], 1)
@@ -270,16 +268,16 @@ def test_linear_cross_entropy_of_a_large_head(far: Far) -> None:
 def test_linear_distillation(far: Far) -> None:
     width, rows, tokens, tile = 16, 20, 21, 16
     skipped = MANY // width
-    far.begin(skipped // tile)
+    far.begin(skipped // tile, axis=1)
     h, w = numbers(tokens, width), far.whole(numbers(rows, width, seed=1))
     lse, d = far.end_of(torch.empty(tokens), skipped), numbers(tokens, 32, seed=2)
     far.end_of(h, skipped * width)
     far.end_of(d, skipped * 32)
     sizes = {"b_token": tile, "b_row": 32, "b_size": 16}
-    linear_distillation_lse_kernel[(2, 1)](
+    linear_distillation_lse_kernel[(1, 2)](
         h, w, lse, skipped + tokens, rows, width, 32, 1.0, **sizes
     )
     torch.testing.assert_close(lse, (h @ w.T).logsumexp(1))
     dh = far.end_of(torch.zeros(tokens, width), skipped * width)
-    linear_distillation_hidden_kernel[(2, 1)](d, w, dh, skipped + tokens, rows, width, 32, **sizes)
+    linear_distillation_hidden_kernel[(1, 2)](d, w, dh, skipped + tokens, rows, width, 32, **sizes)
     torch.testing.assert_close(dh, d[:, :rows] @ w)

@@ -130,21 +130,19 @@ def test_one_launch_each_way() -> None:
     assert LAUNCHES - before == {"rms_norm_fwd_kernel": 1, "rms_norm_bwd_kernel": 1}
 
 
-def test_kept_for_the_backward_is_x_and_a_number_a_row() -> None:
+def test_kept_for_the_backward_are_x_and_weight_alone() -> None:
     x, weight = leaf(40, 128, dtype=torch.bfloat16), leaf(128, dtype=torch.bfloat16)
     kept: list[Tensor] = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
         ours(x, weight)
-    others = [t for t in kept if t.data_ptr() not in (x.data_ptr(), weight.data_ptr())]
-    assert [(t.shape, t.dtype) for t in others] == [(torch.Size([40]), torch.float32)]
+    assert {t.data_ptr() for t in kept} == {x.data_ptr(), weight.data_ptr()}
 
 
 @pytest.mark.parametrize("shape", [(5, 33), (2, 3, 4, 16), (0, 8)])
 def test_the_custom_ops_are_sound(shape: tuple[int, ...]) -> None:
     x, weight = leaf(*shape, dtype=torch.bfloat16), leaf(shape[-1])
     torch.library.opcheck(torch.ops.marco.rms_norm.default, (x, weight, EPS))
-    rstd = torch.rand(shape[:-1])
-    inputs = (torch.rand(shape), x.detach(), weight.detach(), rstd)
+    inputs = (torch.rand(shape), x.detach(), weight.detach(), 1e-6)
     torch.library.opcheck(torch.ops.marco.rms_norm_backward.default, inputs)
 
 
