@@ -4,8 +4,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SMOLLM2 ?= models/smollm2-135m
+# The oldest and the newest that pyproject.toml allows.
+TRITONS ?= 3.6.0 3.9.0
 
-.PHONY: help setup train test soak lint format smollm2 clean
+.PHONY: help setup train test soak triton lint format smollm2 clean
 
 help:  ## list what there is to make
 	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,6 +23,24 @@ test: $(READY)  ## the tests, under ten minutes on two cores
 
 soak: $(READY)  ## the long tests: kills, many seeds
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m soak
+
+triton: $(TRITONS:%=$(VENV)-triton-%/.triton)  ## the kernels' tests on other releases of Triton (TRITONS="3.6.0 3.9.0")
+	@for version in $(TRITONS); do \
+		echo "Triton $$version:"; \
+		OMP_NUM_THREADS=1 $(VENV)-triton-$$version/bin/python -m pytest -n 2 --dist worksteal \
+			-k "triton or not test_fused" \
+			tests/kernels tests/models/test_fused.py tests/bench/test_kernel_compile.py || \
+			{ echo "Tests fail on Triton $$version. Again: make triton TRITONS=$$version"; exit 1; }; \
+	done
+
+# Triton 3.6's interpreter takes int() of arrays of one element, which NumPy 2.4 refuses.
+$(VENV)-triton-3.6.%: ALONG := "numpy<2.4"
+
+# In two steps: torch's own wheels pin one Triton, and pip would not take another beside them.
+$(VENV)-triton-%/.triton: pyproject.toml
+	@$(MAKE) --no-print-directory VENV=$(@D) $(@D)/.ready
+	@$(@D)/bin/pip install --quiet --disable-pip-version-check "triton==$*" $(ALONG)
+	@touch $@
 
 lint: $(READY)  ## ruff and mypy
 	@$(BIN)/ruff check .
@@ -52,4 +72,4 @@ $(READY): pyproject.toml
 	@touch $@
 
 clean:  ## remove .venv and caches (runs/ and models/ stay)
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-triton-* .pytest_cache .mypy_cache .ruff_cache .hypothesis
