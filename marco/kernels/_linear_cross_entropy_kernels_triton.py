@@ -212,7 +212,7 @@ def linear_cross_entropy_bwd_kernel(
         # Written so that NaN is kept.
         m_dropped = (tl.abs(b_d) < FILTER_BELOW) | ~m_d
         b_d = tl.where(m_dropped, 0.0, b_d)
-        kept = tl.max(tl.max(tl.where(m_dropped, 0, 1), axis=1), axis=0)
+        kept = tl.max(tl.where(m_dropped, 0, 1))
         tl.store(kept_ptr + tl.program_id(1) * tl.num_programs(0) + tile, kept)
     b_d *= b_grad[:, None]
     d_ptrs = d_ptr + d_rows.to(tl.int64)[:, None] * d_stride + within[None, :]
