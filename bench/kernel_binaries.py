@@ -172,7 +172,9 @@ def _amd_resources(text: str) -> tuple[int, int]:
             raise ValueError(f"the assembly does not say .{name}")
         return int(found[1])
 
-    spills = 4 * (value("vgpr_spill_count") + value("sgpr_spill_count"))
+    # Scalar registers spill into lanes of vector registers; where those do not do, into the private
+    # segment.
+    spills = 4 * value("vgpr_spill_count")
     return value("vgpr_count"), spills + value("private_segment_fixed_size")
 
 
