@@ -40,14 +40,12 @@ class Case:
         forward_reads: what the forward's maths needs.
         backward_reads: what the backward's maths needs of inputs and outputs, besides the incoming
             gradients.
-        liger_view: how Liger wants an input or output of ours to lie.
     """
 
     inputs: list[Tensor]
     processors: int
     forward_reads: list[Tensor]
     backward_reads: Callable[[list[Tensor]], list[Tensor]]
-    liger_view: Callable[[Tensor], Tensor] = lambda x: x
 
 
 def cases(model: str) -> dict[str, Case]:
@@ -80,8 +78,6 @@ def cases(model: str) -> dict[str, Case]:
             2,
             [q, k, *halves],
             lambda _: halves,
-            # Heads before length, as transformers passes them; in memory they lie as ours.
-            lambda x: x.transpose(1, 2) if x.ndim == 4 else x,
         ),
         "swiglu": Case([gate, up], 1, [gate, up], lambda _: [gate, up]),
     }
@@ -106,20 +102,19 @@ class Ran:
     source: int
 
 
-def run(op: Callable[..., Any], case: Case, view: Callable[[Tensor], Tensor]) -> Ran:
+def run(op: Callable[..., Any], case: Case) -> Ran:
     """Forward and backward, counted."""
     inputs = [x.detach().clone().requires_grad_(x.requires_grad) for x in case.inputs]
-    arguments = [view(x) for x in inputs]
     forward: list[Launch] = []
     backward: list[Launch] = []
     with counting(forward):
-        made = op(*arguments)
+        made = op(*inputs)
     outputs = [made] if isinstance(made, Tensor) else list(made)
-    kept = [view(x).detach().clone() for x in outputs]
+    kept = [x.detach().clone() for x in outputs]
     generator = torch.Generator().manual_seed(1)
     incoming = [torch.empty_like(x) for x in outputs]
     for x in incoming:
-        view(x).copy_(torch.randn(view(x).shape, generator=generator))
+        x.copy_(torch.randn(x.shape, generator=generator))
     with counting(backward):
         wanted = [x for x in inputs if x.requires_grad]
         gradients = torch.autograd.grad(outputs, wanted, incoming)
@@ -192,7 +187,7 @@ def measure(model: str, names: Sequence[str], liger: bool) -> dict[str, Any]:
         if name not in names:
             continue
         with processors(case.processors):
-            ours = run(our_ops[name][0], case, lambda x: x)
+            ours = run(our_ops[name][0], case)
             floor = floors(case, ours)
             found[name] = {
                 "inputs": [list(x.shape) for x in case.inputs],
@@ -200,7 +195,7 @@ def measure(model: str, names: Sequence[str], liger: bool) -> dict[str, Any]:
                 "ours": side(ours, case, floor),
             }
             if liger:
-                theirs = run(liger_ops[name][0], case, case.liger_view)
+                theirs = run(liger_ops[name][0], case)
                 pairs = zip(
                     (*theirs.outputs, *theirs.gradients),
                     (*ours.outputs, *ours.gradients),
