@@ -113,7 +113,8 @@ def linear_cross_entropy_fwd_kernel(
             x_ptr, w_ptr, rows, columns, m_rows, m_columns, hidden, tile_t, tile_v, tile_h
         )
 
-        here = (target >= start) & (target < start + tile_v)
+        # Not the rows that the last tile has beyond the end: such a target's loss is NaN.
+        here = (target >= start) & (target < tl.minimum(start + tile_v, end))
         b_target = tl.sum(tl.where(columns[None, :] == target[:, None], b_z, 0.0), axis=1)
         tl.store(target_logit_ptr + rows, b_target, mask=m_rows & here)
         if smoothed:

@@ -6,7 +6,7 @@ gradient. Here they exist a slab at a time, forward and backward.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -55,7 +55,8 @@ def linear_cross_entropy(
     Args:
         hidden: [tokens, hidden].
         weight: [rows, hidden], the head. Its gradient is accumulated in fp32.
-        targets: [tokens] int64.
+        targets: [tokens] int64, each a row that takes part, or ignored. Another one is refused by
+            the `torch` path; `triton`, which waits for no number, makes its loss NaN.
         ignore_index: the target of tokens that do not count; null says that all do, which spares
             looking for them.
         z_loss: weight of the squared log-partition (PaLM, arXiv 2204.02311).
@@ -71,9 +72,12 @@ def linear_cross_entropy(
             `marco.kernels.torch_path.embedding.embedding` was given.
 
     Raises:
-        ValueError: shapes or types that do not fit, or `filter_gradients` without `triton`.
+        ValueError: shapes or types that do not fit, an argument out of its range, or
+            `filter_gradients` without `triton`.
     """
-    _check(hidden, weight, targets, limit)
+    _check(hidden, weight, targets, limit, backend)
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing={label_smoothing} should be between 0 and 1.")
     if filter_gradients and backend != "triton":
         raise ValueError("filter_gradients needs backend='triton'.")
     if backend == "triton":
@@ -114,51 +118,39 @@ def linear_statistics(
     weight: Tensor,
     targets: Tensor,
     *,
-    ignore_index: int = -100,
+    ignore_index: int | None = -100,
     limit: int | None = None,
+    backend: Backend = "torch",
 ) -> TokenLosses:
     """Return loss, correctness and entropy of every token, for logging; no gradients.
 
-    The arguments are those of `linear_cross_entropy`. Ignored tokens are not correct.
+    The arguments are those of `linear_cross_entropy`, and so is what it raises. Ignored tokens are
+    not correct.
     """
-    _check(hidden, weight, targets, limit)
-    kept = (targets != ignore_index).nonzero().squeeze(1)
-    found = torch_path.statistics(hidden[kept].detach(), weight.detach(), targets[kept], limit)
+    _check(hidden, weight, targets, limit, backend)
+    hidden, weight = hidden.detach(), weight.detach()
+    if backend == "triton":
+        from marco.kernels.linear_cross_entropy_triton import linear_cross_entropy_triton
+
+        dtype = compute_type(hidden)
+        made = linear_cross_entropy_triton(
+            hidden.to(dtype),
+            weight.to(dtype),
+            targets,
+            ignore_index=ignore_index,
+            limit=limit,
+            statistics=True,
+        )
+        return TokenLosses(*made)
+    kept = torch.arange(targets.shape[0], device=targets.device)
+    if ignore_index is not None:
+        kept = (targets != ignore_index).nonzero().squeeze(1)
+    found = torch_path.statistics(hidden[kept], weight, targets[kept], limit)
     losses, entropy = (hidden.new_zeros(targets.shape[0], dtype=torch.float32) for _ in range(2))
     correct = torch.zeros_like(targets, dtype=torch.bool)
     for whole, part in zip((losses, correct, entropy), found, strict=True):
         whole[kept] = part.to(whole.dtype)
     return TokenLosses(losses, correct, entropy)
-
-
-def linear_log_probs(
-    hidden: Tensor,
-    weight: Tensor,
-    targets: Tensor,
-    *,
-    ignore_index: int = -100,
-    limit: int | None = None,
-    backend: Backend = "torch",
-) -> tuple[Tensor, Tensor]:
-    """Return the log-probabilities of targets: of every token, and summed over each sequence.
-
-    Args:
-        hidden: [sequences, length, hidden].
-        targets: [sequences, length] int64.
-
-    Returns:
-        [sequences, length] fp32, zero where ignored; and [sequences] fp32. Both differentiable.
-    """
-    losses = linear_cross_entropy(
-        hidden.flatten(0, 1),
-        weight,
-        targets.flatten(),
-        ignore_index=ignore_index,
-        limit=limit,
-        backend=backend,
-    )
-    tokens = -losses.view(targets.shape)
-    return tokens, tokens.sum(1)
 
 
 def linear_cross_entropy_naive(
@@ -185,7 +177,11 @@ def linear_cross_entropy_naive(
     return losses + torch.where(targets == ignore_index, 0.0, penalty)
 
 
-def _check(hidden: Tensor, weight: Tensor, targets: Tensor, limit: int | None) -> None:
+def _check(
+    hidden: Tensor, weight: Tensor, targets: Tensor, limit: int | None, backend: str
+) -> None:
+    if backend not in get_args(Backend):
+        raise ValueError(f"backend={backend!r} should be one of {', '.join(get_args(Backend))}.")
     if hidden.ndim != 2 or weight.ndim != 2 or targets.shape != hidden.shape[:1]:
         raise ValueError(
             f"hidden {tuple(hidden.shape)}, weight {tuple(weight.shape)} and targets "
@@ -193,5 +189,9 @@ def _check(hidden: Tensor, weight: Tensor, targets: Tensor, limit: int | None) -
         )
     if hidden.shape[1] != weight.shape[1]:
         raise ValueError(f"hidden is {hidden.shape[1]} wide, the head {weight.shape[1]}.")
+    if targets.dtype != torch.int64:
+        raise ValueError(f"targets are {targets.dtype}; they should be torch.int64.")
+    if weight.shape[0] == 0:
+        raise ValueError("the head has no rows.")
     if limit is not None and not 0 < limit <= weight.shape[0]:
         raise ValueError(f"limit={limit} should be between 1 and {weight.shape[0]} rows.")

@@ -45,7 +45,9 @@ def rope(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor
             "rope: q and k must be [batch, length, heads, head_dim] and differ in heads only; "
             f"they are {list(q.shape)} and {list(k.shape)}."
         )
-    batch, length, _, head_dim = q.shape
+    batch, length, heads, head_dim = q.shape
+    if heads == 0 or k.shape[2] == 0:
+        raise ValueError(f"rope: q has {heads} heads and k {k.shape[2]}; both need one at least.")
     if head_dim % 2:
         raise ValueError(f"rope: head_dim must be even; it is {head_dim}.")
     for name, table in (("cos", cos), ("sin", sin)):

@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from kernels.linear_cross_entropy_inputs import make
 from kernels.test_torch_path import TYPES
 from kernels.truth import assert_as_good_as_torch
-from torch import Tensor
 from torch.nn import functional
 
-from marco.kernels.linear_cross_entropy import (
-    linear_log_probs,
-    linear_statistics,
-)
+from marco.kernels.linear_cross_entropy import Backend, linear_cross_entropy, linear_statistics
+from marco.kernels.linear_log_probs import linear_log_probs, linear_log_probs_naive
 from marco.kernels.torch_path import linear_cross_entropy as torch_path
 
 pytestmark = pytest.mark.usefixtures("passes")
 
 
+@pytest.mark.parametrize("backend", ["torch", "triton"])
 @pytest.mark.parametrize("limit", [None, 90])
 @pytest.mark.parametrize("dtype", TYPES)
-def test_statistics(dtype: torch.dtype, limit: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_statistics(
+    dtype: torch.dtype, limit: int | None, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch_path, "BLOCK_ELEMENTS", 700)
     hidden, weight, targets = make(50, 101, 32, dtype, limit=90, ignored=5)
-    logits = functional.linear(hidden, weight if limit is None else weight[:limit]).float()
+    # Triton does not round them to bf16.
+    wide = [x.float() if backend == "triton" else x for x in (hidden, weight[:limit])]
+    logits = functional.linear(*wide).float()
     targets[1::5] = logits.argmax(1)[1::5]
     log_probs = logits.log_softmax(1)
     counts = targets != -100
-    losses, correct, entropy = linear_statistics(hidden, weight, targets, limit=limit)
+    losses, correct, entropy = linear_statistics(
+        hidden, weight, targets, limit=limit, backend=backend
+    )
     assert not losses.requires_grad
     assert (losses.dtype, correct.dtype, entropy.dtype) == (
         torch.float32,
@@ -50,19 +56,57 @@ def test_statistics_of_nothing() -> None:
         assert not any(x.any() for x in made)
 
 
+@pytest.mark.parametrize("backend", ["torch", "triton"])
 @pytest.mark.parametrize("dtype", TYPES)
-def test_log_probs(dtype: torch.dtype) -> None:
+def test_log_probs(dtype: torch.dtype, backend: Backend) -> None:
     hidden, weight, targets = make(24, 101, 32, dtype, limit=90, ignored=5)
     sequences = targets.view(3, 8)
+    assert_as_good_as_torch(
+        lambda h, w: linear_log_probs(h.view(3, 8, 32), w, sequences, limit=90, backend=backend),
+        lambda h, w: linear_log_probs_naive(h.view(3, 8, 32), w, sequences, limit=90),
+        [hidden, weight],
+    )
 
-    def ours(h: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
-        return linear_log_probs(h.view(3, 8, 32), w, sequences, limit=90)
 
-    def plain(h: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
-        logits = functional.linear(h, w[:90])
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        chosen = logits.log_softmax(-1).gather(1, targets.clamp(min=0)[:, None]).squeeze(1)
-        tokens = torch.where(targets != -100, chosen, 0.0).view(3, 8)
-        return tokens, tokens.sum(1)
+def test_the_twin_is_a_log_softmax() -> None:
+    hidden, weight, targets = make(24, 101, 32, torch.float64, ignored=5)
+    chosen = functional.linear(hidden, weight).log_softmax(-1)
+    chosen = chosen.gather(1, targets.clamp(min=0)[:, None]).squeeze(1)
+    expected = torch.where(targets != -100, chosen, 0.0).view(3, 8)
+    tokens, sums = linear_log_probs_naive(hidden.view(3, 8, 32), weight, targets.view(3, 8))
+    torch.testing.assert_close(tokens, expected)
+    torch.testing.assert_close(sums, expected.sum(1))
 
-    assert_as_good_as_torch(ours, plain, [hidden, weight])
+
+def test_shapes_that_do_not_fit() -> None:
+    hidden, weight, targets = make(6, 30, 16)
+    for shape in ((3, 2), (6,), (1, 6)):
+        with pytest.raises(ValueError, match="should be"):
+            linear_log_probs(hidden.view(2, 3, 16), weight, targets.view(shape))
+    with pytest.raises(ValueError, match="should be"):
+        linear_log_probs(hidden, weight, targets)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"backend": "trition"}, "torch, triton"),
+        ({"label_smoothing": 1.5}, "label_smoothing=1.5"),
+        ({"targets": torch.zeros(6, dtype=torch.int32)}, "int64"),
+        ({"weight": torch.zeros(0, 16)}, "no rows"),
+    ],
+)
+def test_arguments_that_do_not_fit(change: dict[str, Any], words: str) -> None:
+    hidden, weight, targets = make(6, 30, 16)
+    given: dict[str, Any] = {"hidden": hidden, "weight": weight, "targets": targets}
+    with pytest.raises(ValueError, match=words):
+        linear_cross_entropy(**given | change)
+
+
+def test_triton_gives_a_target_outside_of_the_head_no_number() -> None:
+    hidden, weight, _ = make(4, 50, 16)
+    targets = torch.tensor([3, 40, 50, -1])
+    losses = linear_cross_entropy(
+        hidden, weight, targets, limit=40, ignore_index=None, backend="triton"
+    )
+    assert losses.isnan().tolist() == [False, True, True, True]
