@@ -110,22 +110,29 @@ def main() -> None:
     given = _arguments()
     efficiency = Efficiency(given.bandwidth_efficiency, given.matrix_efficiency)
     tokens = given.rows * given.length
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 200)
     console.print(
         f"Assumed: {efficiency.bandwidth:.0%} of the memory's bandwidth, {efficiency.matrix:.0%} "
         f"of the matrix units' dense rate, {given.rows} × {given.length} tokens, bf16."
     )
-    ops = Table("op (forward + backward)", "model", "chip", "ours ms", "unfused ms", "ratio")
+    ops = Table("op (forward + backward)", "model", "ours MB", "unfused MB", "chip")
+    for column in ("ours ms", "unfused ms", "ratio"):
+        ops.add_column(column)
     steps = Table("step", "chip", "ours ms", "unfused ms", "ratio", "tokens/s", "MFU")
     found: dict[str, Any] = {"ops": {}, "steps": {}}
     for model in given.models:
         config = config_of(model)
         for name, (ours, plain, inputs) in op_pairs(config, tokens).items():
             work = both_ways(ours, inputs), both_ways(plain, inputs)
+            moved = [sum(one.bytes for one in side) for side in work]
             for chip in given.chips:
                 times = [seconds(one, CHIPS[chip], efficiency) for one in work]
-                found["ops"].setdefault(name, {})[f"{model} {chip}"] = _pair(times)
-                ops.add_row(name, model, chip, *_cells(times))
+                found["ops"].setdefault(name, {})[f"{model} {chip}"] = {
+                    **_pair(times),
+                    "bytes": moved[0],
+                    "unfused_bytes": moved[1],
+                }
+                ops.add_row(name, model, *(f"{x / 1e6:,.0f}" for x in moved), chip, *_cells(times))
         fused, plain_step = (
             trace_step(config, given.rows, given.length, fused=fused) for fused in (True, False)
         )

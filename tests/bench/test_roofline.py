@@ -27,6 +27,9 @@ def test_one_model_on_two_chips() -> None:
         assert step["tokens_per_second"] == pytest.approx(512 / step["seconds"])
     # A norm moves memory only: the chips differ in their bandwidth.
     norm = found["ops"]["rms_norm"]
+    # x, y, dy, x again, dx; the weight twice, and its gradient.
+    assert norm["0.5b h100"]["bytes"] == 2 * 896 * (5 * 512 + 3)
+    assert norm["0.5b h100"]["unfused_bytes"] > 5 * norm["0.5b h100"]["bytes"]
     assert norm["0.5b h100"]["seconds"] / norm["0.5b h200"]["seconds"] == pytest.approx(4.8 / 3.35)
 
 
