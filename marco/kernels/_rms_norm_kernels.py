@@ -138,7 +138,7 @@ def launch_forward(
             **_without_programs(options),
         )
 
-    run(choose(f"{op}_fwd", spaces.norm_forward(x), x, (rows, hidden), run))
+    run(choose(f"{op}_fwd", spaces.norm_forward(x, residual), x, (rows, hidden), run))
     return y, summed
 
 
@@ -172,7 +172,7 @@ def launch_backward(
         )
         return partial
 
-    chosen = choose(f"{op}_bwd", spaces.norm_backward(x), x, (rows, hidden), run)
+    chosen = choose(f"{op}_bwd", spaces.norm_backward(x, dy, dsummed), x, (rows, hidden), run)
     return dx, run(chosen).sum(0).to(weight.dtype)
 
 

@@ -12,6 +12,7 @@ import torch
 import triton  # type: ignore[import-untyped]
 from torch import Tensor
 
+from marco.kernels.chips import KIB
 from marco.kernels.device import Device, device_of
 
 #: A launch's block sizes, and `num_warps`, `num_stages`.
@@ -21,27 +22,32 @@ Options = Mapping[str, int]
 NORM_TILE = 4096
 
 
-def norm_forward(x: Tensor) -> Sequence[Options]:
+def norm_forward(x: Tensor, residual: Tensor | None) -> Sequence[Options]:
     """Rows together until they fill a tile; programs a multiprocessor, and tiles on their way.
 
     A program reads the weight once: more programs hide more of the memory's latency, and read more.
     """
-    return _norm(x, 16 if triton.next_power_of_2(x.shape[-1]) > NORM_TILE // 2 else 8)
+    warps = 16 if triton.next_power_of_2(x.shape[-1]) > NORM_TILE // 2 else 8
+    return _norm(warps, x, residual)
 
 
-def norm_backward(x: Tensor) -> Sequence[Options]:
+def norm_backward(x: Tensor, dy: Tensor, dsummed: Tensor | None) -> Sequence[Options]:
     """As forward; each program also leaves a partial sum of the weight's gradient."""
     # With 8 warps, rows of fp32 and the sum of dweight spill.
     wide = x.element_size() == 4 or triton.next_power_of_2(x.shape[-1]) > NORM_TILE // 2
-    return _norm(x, 16 if wide else 8)
+    return _norm(16 if wide else 8, x, dy, dsummed)
 
 
-def _norm(x: Tensor, warps: int) -> Sequence[Options]:
+def _norm(warps: int, x: Tensor, *others: Tensor | None) -> Sequence[Options]:
+    """Those whose pipeline, a tile of each operand a stage but the last, fits shared memory."""
     hidden = triton.next_power_of_2(x.shape[-1])
     shape = {"block_rows": max(1, NORM_TILE // hidden), "block_hidden": hidden, "num_warps": warps}
+    tile = shape["block_rows"] * hidden
+    stage = sum(tile * operand.element_size() for operand in (x, *others) if operand is not None)
     return [
         {**shape, "programs": programs, "stages": stages}
-        for programs, stages in ((1, 3), (2, 2), (2, 1), (4, 1))
+        for programs, stages in ((1, 3), (1, 2), (2, 2), (2, 1))
+        if stages == 1 or programs * (stages - 1) * stage + KIB <= device_of(x).shared
     ]
 
 

@@ -190,6 +190,16 @@ def test_every_candidate_is_right(op: str, chip: str, number: int) -> None:
         assert_as_good_as_torch(ours, naive, inputs)
 
 
+@pytest.mark.parametrize(("dtype", "stages"), [(torch.bfloat16, 2), (torch.float32, 1)])
+def test_a_norms_pipeline_fits_the_chip(dtype: torch.dtype, stages: int) -> None:
+    """Tiles of 8,192 values of three operands, 48 or 96 KiB; an MI300X has 64, an H100 227."""
+    row = torch.empty(1, 8192, dtype=dtype)
+    with assuming(CHIPS["mi300x"]):
+        assert max(o["stages"] for o in spaces.norm_backward(row, row, row)) == stages
+    with assuming(CHIPS["h100"]):
+        assert max(o["stages"] for o in spaces.norm_backward(row, row, row)) == 3
+
+
 def test_candidates_fit_the_chip() -> None:
     """A card of 99 KiB (sm_86) has fewer of them, and never none."""
     x = torch.empty(0, dtype=torch.bfloat16)
