@@ -31,6 +31,7 @@ from marco.config import (
 )
 from marco.errors import MarcoError
 from marco.training.checks import check_run
+from marco.training.waiting import wait_briefly
 
 log = logging.getLogger("marco")
 
@@ -88,6 +89,7 @@ def main() -> None:
     """Check the whole command line, then hand it to Hydra."""
     if "LOCAL_RANK" in os.environ:
         sys.exit("error: start train.py itself, not under torchrun: it starts trainer.devices.")
+    wait_briefly()
     try:
         sys.argv[1:] = check_command_line(sys.argv[1:], check_run)
         job()
