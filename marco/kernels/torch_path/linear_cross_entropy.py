@@ -39,10 +39,12 @@ def linear_cross_entropy(
     rows = weight.shape[0] if limit is None else limit
     dtype = compute_type(hidden)
     hidden = hidden.to(dtype)
+    if tie is not None:
+        weight = tie.head(weight)
     settings = (z_loss, label_smoothing, rows)
     grad = torch.is_grad_enabled() and (hidden.requires_grad or weight.requires_grad)
     if upstream is not None and grad and not torch.compiler.is_compiling():
-        made: Tensor = _WithGradients.apply(hidden, weight, targets, *settings, upstream, tie)  # type: ignore[no-untyped-call]
+        made: Tensor = _WithGradients.apply(hidden, weight, targets, *settings, upstream)  # type: ignore[no-untyped-call]
     else:
         made = _losses(hidden, weight, targets, *settings)
     return made
@@ -117,7 +119,6 @@ class _WithGradients(torch.autograd.Function):
         label_smoothing: float,
         rows: int,
         upstream: float,
-        tie: Tie | None,
     ) -> Tensor:
         _remember(ctx, (hidden, weight, targets, z_loss, label_smoothing, rows), hidden)
         factors = torch.full(targets.shape, upstream, dtype=_sums(hidden.dtype))
@@ -125,19 +126,15 @@ class _WithGradients(torch.autograd.Function):
         settings = (z_loss, label_smoothing, rows)
         losses, *gradients = _run(hidden, weight, targets, *settings, factors)
         ctx.made = factors, *gradients
-        ctx.tie = tie
         return losses
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         made, ctx.made = ctx.made, None  # given away: autograd need not copy them
-        shortcut = made is not None and torch.equal(made[0], upstream)
-        if ctx.tie is not None:  # None too: what an earlier backward left is not this one's
-            ctx.tie.gradient = made[2] if shortcut else None
-        if shortcut:
-            return made[1], made[2], None, None, None, None, None, None
-        return *_backward(ctx, upstream), None, None
+        if made is not None and torch.equal(made[0], upstream):
+            return made[1], made[2], None, None, None, None, None
+        return *_backward(ctx, upstream), None
 
 
 def statistics(
