@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -329,11 +330,17 @@ def test_compiles_whole(ignored: int) -> None:
         (lambda h, w, t: (h[0], w, t), "should be"),
         (lambda h, w, t: (h, w[0], t), "should be"),
         (lambda h, w, t: (h, w, t[1:]), "should be"),
+        (lambda h, w, t: (h, w[:0], t), r"\(0, 16\) should have at least one row"),
+        (lambda h, w, t: (h, w, t.int()), "torch.int32; they should be int64"),
+        (lambda h, w, t: (h, w, t.short()), "torch.int16; they should be int64"),
+        (lambda h, w, t: (h, w, t.to(torch.uint8)), "torch.uint8; they should be int64"),
+        (lambda h, w, t: (h, w, t.float()), "torch.float32; they should be int64"),
     ],
 )
 def test_what_does_not_fit(change: Callable[..., Inputs], words: str) -> None:
     inputs = change(*make(5, 70, 16))
-    for op in (linear_cross_entropy, linear_statistics):
+    ops = (linear_cross_entropy, partial(linear_cross_entropy, upstream=1.0), linear_statistics)
+    for op in ops:
         with pytest.raises(ValueError, match=words):
             op(*inputs)
 

@@ -36,7 +36,7 @@ def linear_cross_entropy(
     tie: Tie | None,
 ) -> Tensor:
     """Losses [tokens] fp32 (float64 for float64); see `marco.kernels.linear_cross_entropy`."""
-    rows = weight.shape[0] if limit is None else limit
+    rows = _rows(weight, targets, limit)
     dtype = compute_type(hidden)
     hidden = hidden.to(dtype)
     if tie is not None:
@@ -48,6 +48,15 @@ def linear_cross_entropy(
     else:
         made = _losses(hidden, weight, targets, *settings)
     return made
+
+
+def _rows(weight: Tensor, targets: Tensor, limit: int | None) -> int:
+    """How many rows take part. Raises ValueError where there are none, or targets are no int64."""
+    if targets.dtype != torch.int64:
+        raise ValueError(f"targets are {targets.dtype}; they should be int64.")
+    if weight.shape[0] == 0:
+        raise ValueError(f"the head {tuple(weight.shape)} should have at least one row.")
+    return weight.shape[0] if limit is None else limit
 
 
 def chunk_tokens(tokens: int, rows: int) -> int:
@@ -141,7 +150,7 @@ def statistics(
     hidden: Tensor, weight: Tensor, targets: Tensor, limit: int | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Losses, whether the target is the most probable row, entropies: [tokens] each."""
-    rows = weight.shape[0] if limit is None else limit
+    rows = _rows(weight, targets, limit)
     dtype = compute_type(hidden)
     hidden, head = hidden.to(dtype), weight[:rows].to(dtype)
     size = max(1, BLOCK_ELEMENTS // rows)
