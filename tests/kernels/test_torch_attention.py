@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -213,6 +214,50 @@ def test_no_tokens() -> None:
     assert made.shape == (2, 0, 4, 8)
     found = torch.autograd.grad(made.sum(), inputs)
     assert [x.shape for x in found] == [x.shape for x in inputs]
+
+
+@pytest.mark.parametrize(
+    ("q", "k", "v", "rows"),
+    [
+        ((1, 20, 4, 8), (1, 20, 2, 8), (1, 20, 2, 16), [[20]]),
+        ((1, 20, 4, 8), (1, 20, 2, 16), (1, 20, 2, 16), [[20]]),
+        ((1, 20, 4, 8), (1, 10, 2, 8), (1, 10, 2, 8), [[20]]),
+        ((2, 20, 4, 8), (1, 20, 2, 8), (1, 20, 2, 8), [[20]]),
+        ((1, 20, 3, 8), (1, 20, 2, 8), (1, 20, 2, 8), [[20]]),
+        ((1, 20, 4, 8), (1, 20, 0, 8), (1, 20, 0, 8), [[20]]),
+        ((20, 4, 8), (20, 2, 8), (20, 2, 8), [[20]]),
+        ((1, 20, 4, 8), (1, 20, 2, 8), (1, 20, 2, 8), [[10]]),
+        ((1, 20, 4, 8), (1, 20, 2, 8), (1, 20, 2, 8), [[3000]]),
+        ((1, 20, 4, 8), (1, 20, 2, 8), (1, 20, 2, 8), [[20], [5, 15]]),
+        ((4, 20, 4, 8), (4, 20, 2, 8), (4, 20, 2, 8), [[20], [5, 15]]),
+    ],
+)
+def test_shapes_that_do_not_fit(
+    q: list[int], k: list[int], v: list[int], rows: list[list[int]]
+) -> None:
+    """The C++ would read, and write, beyond them."""
+    packing = Packing.of(positions(*rows))
+    with pytest.raises(ValueError, match=re.escape(f"q {list(q)}, k {list(k)} and v {list(v)}")):
+        packed_attention(torch.ones(q), torch.ones(k), torch.ones(v), packing, 1.0)
+
+
+@pytest.mark.parametrize("shape", [(0, 20), (20,), (1, 2, 20)])
+def test_positions_of_other_shapes(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"position_ids {list(shape)} should be")):
+        Packing.of(torch.zeros(shape, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("window", [0, -1])
+def test_a_window_that_hides_every_key(window: int) -> None:
+    with pytest.raises(ValueError, match=f"window={window} should be at least 1"):
+        Packing.of(positions([20]), window=window)
+
+
+def test_one_row_stands_for_any_number_packed_like_it() -> None:
+    inputs = heads_of(positions([3, 9], [3, 9], [3, 9]))
+    ours, _ = ops(positions([3, 9]))
+    _, plain = ops(positions([3, 9], [3, 9], [3, 9]))
+    assert_as_good_as_torch(ours, plain, inputs)
 
 
 def test_rows_that_are_packed_alike_share_a_bias() -> None:

@@ -179,6 +179,57 @@ def test_any_shape(rows: int, width: int, dtype: torch.dtype) -> None:
     assert_as_good_as_torch(swiglu, halves, [leaf(rows, 2 * width, dtype=dtype)])
 
 
+def of(*shape: int) -> Tensor:
+    return torch.ones(shape)
+
+
+HEADS = of(2, 5, 4, 8), of(2, 5, 2, 8)
+
+
+@pytest.mark.parametrize(
+    ("op", "inputs", "words"),
+    [
+        (norm, [of(2, 16), of(3)], r"rms_norm: x \[2, 16\] .* weight is \[3\]"),
+        (norm, [of(2, 16), of(64)], r"weight is \[64\]"),
+        (norm, [of(2, 16), of(2, 16)], r"weight is \[2, 16\]"),
+        (norm, [of(), of()], r"x \[\]"),
+        (add_norm, [of(3, 16), of(3, 16), of(1)], r"add_rms_norm: x \[3, 16\] .* \[1\]"),
+        (add_norm, [of(3, 16), of(1, 16), of(16)], r"x \[3, 16\] and residual \[1, 16\]"),
+        (add_norm, [of(1, 16), of(3, 16), of(16)], r"x \[1, 16\] and residual \[3, 16\]"),
+        (add_norm, [of(3, 16), of(16), of(16)], "differ in shape"),
+        (swiglu, [of(3, 7)], r"\[3, 7\] should be"),
+        (swiglu, [of()], r"\[\] should be"),
+        (rope, [*HEADS, of(2, 3, 8), of(2, 3, 8)], r"cos must be \[2 or 1, 5, 8\]"),
+        (rope, [*HEADS, of(3, 5, 8), of(3, 5, 8)], r"it is \[3, 5, 8\]"),
+        (rope, [*HEADS, of(2, 5, 4), of(2, 5, 4)], r"it is \[2, 5, 4\]"),
+        (rope, [*HEADS, of(2, 5, 16), of(2, 5, 16)], r"it is \[2, 5, 16\]"),
+        (rope, [*HEADS, of(2, 5, 8), of(1, 3, 8)], r"sin must be .* it is \[1, 3, 8\]"),
+        (rope, [of(1, 5, 4, 7), of(1, 5, 2, 7), of(1, 5, 7), of(1, 5, 7)], "even; it is 7"),
+        (rope, [of(1, 5, 4, 8), of(1, 5, 2, 6), of(1, 5, 8), of(1, 5, 8)], "heads only"),
+        (rope, [of(1, 5, 4, 8), of(1, 4, 2, 8), of(1, 5, 8), of(1, 5, 8)], "heads only"),
+    ],
+)
+def test_shapes_that_do_not_fit(op: Op, inputs: list[Tensor], words: str) -> None:
+    """The C++ would read, and write, beyond them."""
+    with pytest.raises(ValueError, match=words):
+        op(*inputs)
+
+
+@pytest.mark.parametrize("eps", [1, 0, torch.tensor(0.5), True])
+def test_eps_of_other_types(eps: Any) -> None:
+    x, weight = leaf(3, 8), leaf(8, seed=1)
+    torch.testing.assert_close(rms_norm(x, weight, eps), rms_norm_naive(x, weight, float(eps)))
+    made = add_rms_norm(x, x, weight, eps)
+    torch.testing.assert_close(made, add_rms_norm_naive(x, x, weight, float(eps)))
+
+
+def test_rope_with_tables_of_different_rows() -> None:
+    q, k = leaf(3, 5, 4, 6), leaf(3, 5, 2, 6, seed=1)
+    (cos, sin), (cos_of_one, sin_of_one) = angles(5, 6, 3), angles(5, 6)
+    for tables in ((cos, sin_of_one), (cos_of_one, sin)):
+        assert_as_good_as_torch(rope, rope_naive, [q, k, *tables])
+
+
 Case = tuple[Callable[..., Any], list[Tensor]]
 
 

@@ -43,17 +43,28 @@ class Block:
 
 @dataclass(frozen=True)
 class Packing:
-    """Where documents begin in a batch of packed rows; made once a batch, used by all layers."""
+    """Where documents begin in a batch of packed rows; made once a batch, used by all layers.
+
+    Attributes:
+        shape: rows and length; one row stands for any number of rows packed like it.
+    """
 
     blocks: list[Block]
+    shape: tuple[int, int]
 
     @classmethod
     def of(cls, position_ids: Tensor, *, window: int | None = None) -> Packing:
         """From positions [rows, length] that restart at every document.
 
         `window` also hides keys that lie that many tokens back or more (a sliding window).
+        Raises ValueError where there are no rows, or where every key would be hidden.
         """
-        length = position_ids.shape[1]
+        if position_ids.ndim != 2 or position_ids.shape[0] == 0:
+            shape = list(position_ids.shape)
+            raise ValueError(f"position_ids {shape} should be [rows, length], of a row or more.")
+        if window is not None and window < 1:
+            raise ValueError(f"window={window} should be at least 1: a token sees itself.")
+        rows, length = position_ids.shape
         places = torch.arange(length)
         restarts = torch.ones_like(position_ids, dtype=torch.bool)
         restarts[:, 1:] = position_ids[:, 1:] != position_ids[:, :-1] + 1
@@ -72,7 +83,7 @@ class Packing:
             seen = (keys >= own[..., None]) & (keys <= places[start:end, None])
             bias = torch.zeros(seen.shape).masked_fill_(~seen, -torch.inf)
             blocks.append(Block(start, end, first, hides, bias[:, None, :, None, :]))
-        return cls(blocks)
+        return cls(blocks, (rows, length))
 
 
 def packed_attention(q: Tensor, k: Tensor, v: Tensor, packing: Packing, scale: float) -> Tensor:
@@ -85,10 +96,29 @@ def packed_attention(q: Tensor, k: Tensor, v: Tensor, packing: Packing, scale: f
 
     Returns:
         [rows, length, heads, width].
+
+    Raises:
+        ValueError: shapes that do not fit each other or the packing.
     """
+    _require_shapes(q, k, v, packing)
     dtype = compute_type(q)
     q, k, v = (x.to(dtype) for x in (q, k, v))
     return _Attention.apply(q, k, v, packing, scale)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def _require_shapes(q: Tensor, k: Tensor, v: Tensor, packing: Packing) -> None:
+    shapes = f"packed_attention: q {list(q.shape)}, k {list(k.shape)} and v {list(v.shape)}"
+    if q.ndim != 4 or k.ndim != 4 or q.shape[:2] != k.shape[:2] or q.shape[3] != k.shape[3]:
+        raise ValueError(
+            f"{shapes} should be [rows, length, heads, width] and differ in heads only."
+        )
+    if k.shape != v.shape or k.shape[2] == 0 or q.shape[2] % k.shape[2]:
+        raise ValueError(
+            f"{shapes}: k and v should be of one shape, with heads that divide q's {q.shape[2]}."
+        )
+    rows, length = packing.shape
+    if q.shape[1] != length or q.shape[0] != rows != 1:
+        raise ValueError(f"{shapes} do not fit a packing of {rows} rows of {length} tokens.")
 
 
 class _Attention(torch.autograd.Function):

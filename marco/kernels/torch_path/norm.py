@@ -8,18 +8,27 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from marco.kernels._shapes import require_norm_shapes
 from marco.kernels.torch_path import native
 from marco.kernels.torch_path.types import compute_type
 
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    """Normalise the last dimension: [..., hidden] in the type of the products that follow."""
-    return _Norm.apply(x, None, weight, eps, compute_type(x))[0]  # type: ignore[no-any-return, no-untyped-call]
+    """Normalise the last dimension: [..., hidden] in the type of the products that follow.
+
+    Raises ValueError where the weight is not [hidden].
+    """
+    require_norm_shapes("rms_norm", x, weight)
+    return _Norm.apply(x, None, weight, float(eps), compute_type(x))[0]  # type: ignore[no-any-return, no-untyped-call]
 
 
 def add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """Return rms_norm(residual + x) and the sum, which keeps the residual's type."""
-    return _Norm.apply(x, residual, weight, eps, compute_type(x))  # type: ignore[no-any-return, no-untyped-call]
+    """Return rms_norm(residual + x) and the sum, which keeps the residual's type.
+
+    Raises ValueError where x and residual differ in shape or the weight is not [hidden].
+    """
+    require_norm_shapes("add_rms_norm", x, weight, residual)
+    return _Norm.apply(x, residual, weight, float(eps), compute_type(x))  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _Norm(torch.autograd.Function):

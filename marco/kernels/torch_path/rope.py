@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from marco.kernels._shapes import require_rope_shapes
 from marco.kernels.torch_path import native
 
 
@@ -16,7 +17,12 @@ def rope(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor
     """Rotate q [batch, length, heads, width] and k [batch, length, kv heads, width].
 
     cos and sin are [batch or 1, length, width], two equal halves, as transformers makes them.
+    Raises ValueError for other shapes and for an odd width.
     """
+    require_rope_shapes("rope", q, k, cos, sin)
+    if cos.shape != sin.shape:
+        rows = q.shape[0]
+        cos, sin = cos.expand(rows, -1, -1), sin.expand(rows, -1, -1)
     half = cos.shape[-1] // 2
     rotate, dtype = _rotate, q.dtype
     if native.wanted() and native.fits(q, k, strided=True):

@@ -13,7 +13,12 @@ from marco.kernels.torch_path import native
 
 
 def swiglu(both: Tensor) -> Tensor:
-    """Return silu(gate) · up: [..., n] of [..., 2n], where the gate comes first."""
+    """Return silu(gate) · up: [..., n] of [..., 2n], where the gate comes first.
+
+    Raises ValueError where the last dimension is odd.
+    """
+    if both.ndim == 0 or both.shape[-1] % 2:
+        raise ValueError(f"swiglu: {list(both.shape)} should be [..., 2n]: gate, then up.")
     return _SwiGLU.apply(both)  # type: ignore[no-any-return, no-untyped-call]
 
 

@@ -1,0 +1,36 @@
+"""Which shapes the operations take: nothing here imports Triton, nor waits for a device."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+
+def require_norm_shapes(op: str, x: Tensor, weight: Tensor, residual: Tensor | None = None) -> None:
+    """Raise ValueError unless x (and residual) is `[..., hidden]` and weight `[hidden]`."""
+    if x.ndim == 0 or weight.shape != x.shape[-1:]:
+        raise ValueError(
+            f"{op}: x {list(x.shape)} needs a weight of its last dimension; "
+            f"the weight is {list(weight.shape)}."
+        )
+    if residual is not None and x.shape != residual.shape:
+        raise ValueError(
+            f"{op}: x {list(x.shape)} and residual {list(residual.shape)} differ in shape."
+        )
+
+
+def require_rope_shapes(op: str, q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> None:
+    """Raise ValueError unless q and k differ in heads only and the tables fit them."""
+    if q.ndim != 4 or k.ndim != 4 or q.shape[:2] != k.shape[:2] or q.shape[3] != k.shape[3]:
+        raise ValueError(
+            f"{op}: q and k must be [batch, length, heads, head_dim] and differ in heads only; "
+            f"they are {list(q.shape)} and {list(k.shape)}."
+        )
+    batch, length, _, head_dim = q.shape
+    if head_dim % 2:
+        raise ValueError(f"{op}: head_dim must be even; it is {head_dim}.")
+    for name, table in (("cos", cos), ("sin", sin)):
+        if table.shape not in ((batch, length, head_dim), (1, length, head_dim)):
+            raise ValueError(
+                f"{op}: {name} must be [{batch} or 1, {length}, {head_dim}]; "
+                f"it is {list(table.shape)}."
+            )
