@@ -22,6 +22,7 @@ from marco.kernels.linear_cross_entropy import (
     linear_statistics,
 )
 from marco.kernels.torch_path import linear_cross_entropy as torch_path
+from marco.kernels.torch_path import native
 
 pytestmark = pytest.mark.usefixtures("passes")
 
@@ -307,8 +308,9 @@ def test_opcheck(tokens: int, dtype: torch.dtype, change: Callable[[Tensor], Ten
     )
 
 
+@pytest.mark.parametrize("made", [lambda op: op, native.on], ids=["plain", "on"])
 @pytest.mark.parametrize("ignored", [0, 3])
-def test_compiles_whole(ignored: int) -> None:
+def test_compiles_whole(ignored: int, made: Callable[[Any], Any]) -> None:
     """Which tokens count is known at run time only, and Dynamo wants to be told that it may be."""
     hidden, weight, targets = make(12, 70, 16, ignored=ignored)
 
@@ -316,7 +318,7 @@ def test_compiles_whole(ignored: int) -> None:
         return linear_cross_entropy(*inputs, z_loss=1e-3).mean()
 
     with torch._dynamo.config.patch(capture_dynamic_output_shape_ops=True):
-        compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+        compiled = torch.compile(made(loss), fullgraph=True, backend="aot_eager")
         found = torch.autograd.grad(compiled(hidden, weight, targets), (hidden, weight))
     expected = torch.autograd.grad(loss(hidden, weight, targets), (hidden, weight))
     for x, y in zip(found, expected, strict=True):

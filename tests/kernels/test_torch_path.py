@@ -18,6 +18,7 @@ from marco.kernels.add_rms_norm import add_rms_norm_naive
 from marco.kernels.rms_norm import rms_norm_naive
 from marco.kernels.rope import rope_naive
 from marco.kernels.swiglu import swiglu_naive
+from marco.kernels.torch_path import native
 from marco.kernels.torch_path.embedding import Tie, embedding
 from marco.kernels.torch_path.linear import linears
 from marco.kernels.torch_path.norm import add_rms_norm, rms_norm
@@ -382,12 +383,13 @@ def test_types_under_autocast() -> None:
     assert norm(x, weight).dtype == torch.float32
 
 
-@pytest.mark.parametrize("name", ["norm", "add norm", "linears", "rope", "swiglu"])
-def test_compiles_whole(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All but the embedding, whose tie is state beside the graph."""
+@pytest.mark.parametrize("made", [lambda op: op, native.on], ids=["plain", "on"])
+@pytest.mark.parametrize("name", NAMES)
+def test_compiles_whole(name: str, made: Callable[[Op], Op], monkeypatch: Any) -> None:
+    """The plain twin takes over where the C++ was asked for."""
     monkeypatch.undo()  # Dynamo cannot trace poisoned memory
     op, inputs = cases(torch.float32)[name]
-    compiled = torch.compile(op, fullgraph=True, backend="aot_eager")
+    compiled = torch.compile(made(op), fullgraph=True, backend="aot_eager")
     found = outputs_and_gradients(compiled, inputs)
     expected = outputs_and_gradients(op, inputs)
     for x, y in zip(found, expected, strict=True):

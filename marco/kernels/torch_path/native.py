@@ -13,7 +13,6 @@ import platform
 import subprocess
 import tempfile
 from collections.abc import Callable
-from contextlib import suppress
 from contextvars import ContextVar
 from functools import cache, wraps
 from pathlib import Path
@@ -35,6 +34,15 @@ FLAGS = (
     "-fopenmp",
     "-fPIC",
 )
+FUNCTIONS = (
+    "attention",
+    "cross_entropy",
+    "norm",
+    "norm_backward",
+    "rope",
+    "swiglu",
+    "swiglu_backward",
+)
 TYPES = (torch.float32, torch.bfloat16)
 _ON = ContextVar("native", default=False)
 P = ParamSpec("P")
@@ -46,6 +54,8 @@ def on(operation: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(operation)
     def made(*args: P.args, **kwargs: P.kwargs) -> R:
+        if torch.compiler.is_compiling():  # Dynamo cannot trace the switch, nor the C++
+            return operation(*args, **kwargs)
         token = _ON.set(True)
         try:
             return operation(*args, **kwargs)
@@ -56,8 +66,8 @@ def on(operation: Callable[P, R]) -> Callable[P, R]:
 
 
 def wanted() -> bool:
-    """Whether the caller runs under `on`."""
-    return not torch.compiler.is_compiling() and _ON.get()
+    """Whether the caller runs under `on`, where the C++ can be had."""
+    return not torch.compiler.is_compiling() and _ON.get() and available()
 
 
 def fits(*tensors: Tensor | None, strided: bool = False) -> bool:
@@ -91,25 +101,48 @@ def is_bf16(x: Tensor | None) -> int:
 
 def available() -> bool:
     """Whether the library is there or can be made."""
-    return library() is not None
+    return why_not() is None
+
+
+def why_not() -> str | None:
+    """Why there is no library, in one sentence; None where there is one."""
+    made = library()
+    return made if isinstance(made, str) else None
 
 
 @cache
-def library() -> ctypes.CDLL | None:
-    """Load the library, compiling it (3 s) unless this machine's cache holds it."""
-    if platform.system() != "Linux" or which("g++") is None:
-        return None
-    with suppress(OSError, subprocess.SubprocessError):
+def library() -> ctypes.CDLL | str:
+    """Load the library, compiling it (3 s) unless this machine's cache holds it; or why not."""
+    if platform.system() != "Linux":
+        return f"It is made for Linux; this is {platform.system()}."
+    if which("g++") is None:
+        return "There is no g++, which compiles it once."
+    try:
         path = cache_folder() / f"native-{_key()}.so"
-        if not path.exists():
+        if not _is_whole(path):
             _compile(path)
-        return ctypes.CDLL(str(path))
-    return None
+        return _load(path)
+    except subprocess.SubprocessError as error:
+        return f"g++ failed: {_first_error(error)}"
+    except OSError as error:
+        return (
+            f"It is kept in {cache_folder()} (the environment variable MARCO_CACHE names another "
+            f"folder), which failed: {error}."
+        )
+
+
+def _load(path: Path) -> ctypes.CDLL | str:
+    try:
+        loaded = ctypes.CDLL(str(path))
+    except OSError as error:
+        return f"What g++ made cannot be loaded: {error}"
+    missing = [name for name in FUNCTIONS if not hasattr(loaded, f"marco_{name}")]
+    return f"What g++ made lacks {', '.join(missing)}." if missing else loaded
 
 
 def _key() -> str:
     """Changes with the source, the flags, the compiler and the processor."""
-    compiler = subprocess.run(["g++", "--version"], capture_output=True, check=True).stdout
+    compiler = _gcc("--version")
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     processor = next((x for x in lines if x.startswith(("flags", "Features"))), "")
     parts = (SOURCE.read_bytes(), " ".join(FLAGS).encode(), compiler, processor.encode())
@@ -126,5 +159,37 @@ def _compile(path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         made, linked = f"{folder}/native.o", f"{folder}/native.so"
         for arguments in ([*FLAGS, "-c", str(SOURCE), "-o", made], ["-shared", made, "-o", linked]):
-            subprocess.run(["g++", *arguments], capture_output=True, check=True, timeout=120)
+            _gcc(*arguments)
+        content = Path(linked).read_bytes()
+        Path(linked).write_bytes(content + _seal(path, content))
         os.replace(linked, path)
+
+
+def _gcc(*arguments: str) -> bytes:
+    """What it prints; its messages are in English everywhere."""
+    english = {**os.environ, "LC_ALL": "C"}
+    ran = subprocess.run(
+        ["g++", *arguments], capture_output=True, check=True, timeout=120, env=english
+    )
+    return ran.stdout
+
+
+def _seal(path: Path, content: bytes) -> bytes:
+    """What `_compile` puts behind a library, where the loader does not look."""
+    return hashlib.sha256(path.name.encode() + content).digest()
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether the file is what `_compile` wrote. A damaged one would end the process, unasked."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return False
+    return content[-32:] == _seal(path, content[:-32])
+
+
+def _first_error(error: subprocess.SubprocessError) -> str:
+    """What the compiler said first."""
+    said = error.stderr if isinstance(error, subprocess.CalledProcessError) else None
+    lines = (said or b"").decode(errors="replace").splitlines()
+    return next((line for line in lines if "error" in line), lines[0] if lines else str(error))
