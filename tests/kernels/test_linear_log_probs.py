@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from kernels.linear_cross_entropy_inputs import make
 from kernels.test_torch_path import TYPES
 from kernels.truth import assert_as_good_as_torch
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from marco.kernels.linear_cross_entropy import Backend, linear_cross_entropy, linear_statistics
 from marco.kernels.linear_log_probs import linear_log_probs, linear_log_probs_naive
@@ -18,13 +20,20 @@ from marco.kernels.torch_path import linear_cross_entropy as torch_path
 pytestmark = pytest.mark.usefixtures("passes")
 
 
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks of 10 tokens, blocks of 6 or 7, tiles of 48 rows."""
+    monkeypatch.setattr(torch_path, "LEAST_TOKENS", 7)
+    monkeypatch.setattr(torch_path, "CHUNK_ELEMENTS", 2000)
+    monkeypatch.setattr(torch_path, "BLOCK_ELEMENTS", 700)
+    monkeypatch.setattr(torch_path, "TILE_ROWS", 48)
+
+
+@pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize("backend", ["torch", "triton"])
 @pytest.mark.parametrize("limit", [None, 90])
 @pytest.mark.parametrize("dtype", TYPES)
-def test_statistics(
-    dtype: torch.dtype, limit: int | None, backend: Backend, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch_path, "BLOCK_ELEMENTS", 700)
+def test_statistics(dtype: torch.dtype, limit: int | None, backend: Backend) -> None:
     hidden, weight, targets = make(50, 101, 32, dtype, limit=90, ignored=5)
     # Triton does not round them to bf16.
     wide = [x.float() if backend == "triton" else x for x in (hidden, weight[:limit])]
@@ -47,6 +56,31 @@ def test_statistics(
     torch.testing.assert_close(losses, torch.where(counts, plain, 0.0))
     expected = -(log_probs.exp() * log_probs).sum(1)
     torch.testing.assert_close(entropy, torch.where(counts, expected, 0.0))
+
+
+class Products(TorchDispatchMode):
+    """Tokens and rows of every product."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[tuple[int, int]] = []
+
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        if "mm" in str(func):
+            self.sizes.append((args[0].shape[0], args[1].shape[1]))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_statistics_read_the_head_once_a_chunk() -> None:
+    """Not once for every few tokens that the cache holds the logits of."""
+    hidden, weight, targets = make(40, 101, 32)
+    with Products() as products:
+        linear_statistics(hidden, weight, targets)
+    assert torch_path.chunk_tokens(40, 101) == 10
+    assert products.sizes == [(10, 48), (10, 48), (10, 5)] * 4
 
 
 def test_statistics_of_nothing() -> None:

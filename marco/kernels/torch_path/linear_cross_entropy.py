@@ -146,21 +146,27 @@ class _WithGradients(torch.autograd.Function):
         return *_backward(ctx, upstream), None
 
 
+@torch.no_grad()
 def statistics(
     hidden: Tensor, weight: Tensor, targets: Tensor, limit: int | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Losses, whether the target is the most probable row, entropies: [tokens] each."""
     rows = _rows(weight, targets, limit)
     dtype = compute_type(hidden)
-    hidden, head = hidden.to(dtype), weight[:rows].to(dtype)
-    size = max(1, BLOCK_ELEMENTS // rows)
+    hidden = hidden.to(dtype)
+    size = chunk_tokens(hidden.shape[0], rows)
+    room = hidden.new_empty(min(size, hidden.shape[0]), rows)
+    block = max(1, BLOCK_ELEMENTS // rows)
     parts: list[tuple[Tensor, Tensor, Tensor]] = []
-    for some, wanted in zip(torch.split(hidden, size), torch.split(targets, size), strict=True):
-        logits = (some @ head.T).to(_sums(dtype))
-        log_probs = logits.log_softmax(-1)
-        entropy = -(log_probs.exp() * log_probs.clamp(min=-1e30)).sum(-1)
-        loss = -log_probs.gather(1, wanted[:, None]).squeeze(1)
-        parts.append((loss, logits.argmax(-1) == wanted, entropy))
+    for some, aims in zip(torch.split(hidden, size), torch.split(targets, size), strict=True):
+        chunk = room[: some.shape[0]]
+        for tile in _tiles(rows):
+            torch.mm(some, weight[tile].to(dtype).T, out=chunk[:, tile])
+        for logits, wanted in zip(torch.split(chunk, block), torch.split(aims, block), strict=True):
+            log_probs = logits.to(_sums(dtype)).log_softmax(-1)
+            entropy = -(log_probs.exp() * log_probs.clamp(min=-1e30)).sum(-1)
+            loss = -log_probs.gather(1, wanted[:, None]).squeeze(1)
+            parts.append((loss, logits.argmax(-1) == wanted, entropy))
     if not parts:
         empty = hidden.new_empty(0, dtype=_sums(dtype))
         return empty, empty.bool(), empty
@@ -170,6 +176,10 @@ def statistics(
 
 def _sums(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
+
+
+def _tiles(rows: int) -> list[slice]:
+    return [slice(first, min(rows, first + TILE_ROWS)) for first in range(0, rows, TILE_ROWS)]
 
 
 def _run(
@@ -192,7 +202,7 @@ def _run(
     if upstream is not None:
         d_weight = weight.new_empty(weight.shape, dtype=wide)
         d_weight[rows if hidden.shape[0] else 0 :].zero_()
-    tiles = [slice(first, min(rows, first + TILE_ROWS)) for first in range(0, rows, TILE_ROWS)]
+    tiles = _tiles(rows)
     kind = weight.dtype
     if weight.numel() <= CHUNK_ELEMENTS:
         weight = weight.to(dtype)
