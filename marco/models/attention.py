@@ -53,8 +53,9 @@ def attend(
     **kwargs: Any,
 ) -> Tensor:
     """[batch, length, heads, width] from rotated q, k and v of that shape (k, v fewer heads)."""
+    dropout = attention.attention_dropout if attention.training else 0.0
     if isinstance(mask, Packing | GpuPacking):
-        return _packed(q, k, v, mask, attention.scaling)
+        return _packed(q, k, v, mask, attention.scaling, dropout)
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
     if cache is not None:
         k, v = cache.update(k, v, attention.layer_idx)
@@ -66,7 +67,7 @@ def attend(
         mask,
         scaling=attention.scaling,
         sliding_window=attention.sliding_window,
-        dropout=attention.attention_dropout if attention.training else 0.0,
+        dropout=dropout,
         **kwargs,
     )
     return made
@@ -78,12 +79,16 @@ def attention_forward(
     """transformers' interface: heads before length in, length before heads out."""
     if isinstance(mask, Packing | GpuPacking):
         q, k, v = (x.transpose(1, 2) for x in (query, key, value))
-        return _packed(q, k, v, mask, kwargs["scaling"]), None
+        return _packed(q, k, v, mask, kwargs["scaling"], kwargs.get("dropout", 0.0)), None
     made, _ = sdpa_attention_forward(module, query, key, value, mask, **kwargs)
     return made, None
 
 
-def _packed(q: Tensor, k: Tensor, v: Tensor, packing: Packing | GpuPacking, scale: float) -> Tensor:
+def _packed(
+    q: Tensor, k: Tensor, v: Tensor, packing: Packing | GpuPacking, scale: float, dropout: float
+) -> Tensor:
+    if dropout > 0:  # set since `fuse` looked
+        raise ValueError(f"attention_dropout={dropout}: attention of packed documents drops none.")
     if isinstance(packing, GpuPacking):
         return gpu_packed_attention(q, k, v, packing, scale)
     return packed_attention(q, k, v, packing, scale)

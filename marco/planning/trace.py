@@ -46,7 +46,8 @@ def trace_step(config: PreTrainedConfig, rows: int, length: int, *, fused: bool)
     install(network, "triton" if fused else "reference")
     if fused:
         for layer in network.model.layers:
-            layer.fused = replace(layer.fused, attend=_attend)
+            attention = layer.self_attn
+            attention.fused = replace(attention.fused, attend=_attend)
     else:
         network.set_attn_implementation(ATTENTION)
     ids, positions = (torch.zeros(rows, length, dtype=torch.int64, device="meta") for _ in range(2))

@@ -171,13 +171,14 @@ def test_gradient_checkpointing(backend: Backend) -> None:
     expected = losses_and_gradients(network, backend)
     runs = []
     for number, layer in enumerate(network.model.layers):
-        rope = layer.fused.rope
+        attention = layer.self_attn
+        rope = attention.fused.rope
 
         def counted(*tensors: Tensor, number: int = number, rope: Any = rope) -> Any:
             runs.append(number)
             return rope(*tensors)
 
-        layer.fused = dataclasses.replace(layer.fused, rope=counted)
+        attention.fused = dataclasses.replace(attention.fused, rope=counted)
     network.gradient_checkpointing_enable()
     assert_equal(losses_and_gradients(network, backend), expected)
     assert runs == [0, 1, 1, 0]  # every layer again in the backward

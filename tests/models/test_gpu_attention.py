@@ -221,7 +221,7 @@ def test_both_entrances_take_a_gpu_packing(flash: Flash) -> None:
     ids = positions([[20, 17]])
     packing, (q, k, v) = GpuPacking.of(ids), heads(*ids.shape, torch.bfloat16)
     module = torch.nn.Module()
-    module.scaling = SCALE  # type: ignore[assignment]
+    module.scaling, module.attention_dropout = SCALE, 0.0  # type: ignore[assignment]
     expected = gpu_packed_attention(q, k, v, packing, SCALE)
     assert torch.equal(attention_module.attend(module, q, k, v, packing, None), expected)
     swapped = (x.transpose(1, 2) for x in (q, k, v))
