@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from marco.errors import ConfigError
 from marco.kernels.linear_cross_entropy import linear_cross_entropy, linear_cross_entropy_naive
 from marco.kernels.torch_path import native
 from marco.kernels.torch_path.embedding import Tie, embedding
 from marco.models.attention import packings
 from marco.models.fused import is_fused
-from marco.models.kernels import Backend
+from marco.models.kernels import Backend, require_known
 from marco.models.vocabulary import VocabularyLimit
 
 IGNORED = -100
@@ -32,12 +33,17 @@ class CausalLanguageModel(nn.Module):
             probability; in training all rows take part, as in transformers.
         backend: what the head's loss is computed with; `reference` makes whole logits. The
             layers' own operations are `marco.models.kernels.install`'s.
+
+    Raises:
+        ConfigError: a backend that there is not, or a head that does more than a product.
     """
 
     def __init__(
         self, network: PreTrainedModel, vocabulary_limit: int, backend: Backend = "reference"
     ) -> None:
         super().__init__()
+        require_known(backend)
+        _check_head(network.lm_head)
         self.network = network
         self.vocabulary_limit = vocabulary_limit
         self.backend = backend
@@ -98,3 +104,14 @@ class CausalLanguageModel(nn.Module):
         limit = VocabularyLimit(self.vocabulary_limit)
         written: Tensor = self.network.generate(input_ids, logits_processor=[limit], **options)
         return written
+
+
+def _check_head(head: nn.Module) -> None:
+    """The losses take the head's weight: what it does beyond a product would be left out."""
+    if type(head).forward is not nn.Linear.forward:
+        raise ConfigError(
+            f"lm_head is of type {type(head).__name__}: the losses here take a plain nn.Linear's "
+            "weight."
+        )
+    if head.bias is not None:
+        raise ConfigError("lm_head has a bias, for which the losses here have no place.")

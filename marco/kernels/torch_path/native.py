@@ -110,6 +110,17 @@ def why_not() -> str | None:
     return made if isinstance(made, str) else None
 
 
+def why_not() -> str | None:
+    """What keeps the library from being there; None where it is available."""
+    if available():
+        return None
+    if platform.system() != "Linux":
+        return f"this is {platform.system()}"
+    if which("g++") is None:
+        return "there is no g++"
+    return "g++ failed, or the cache folder cannot be written to"
+
+
 @cache
 def library() -> ctypes.CDLL | str:
     """Load the library, compiling it (3 s) unless this machine's cache holds it; or why not."""
