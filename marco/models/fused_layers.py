@@ -71,7 +71,7 @@ class FusedMLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[..., hidden] in and out."""
         ops, gate, up = self.fused, self.gate_proj, self.up_proj
-        plain = all(_is_plain(module) for module in (gate, up, self.act_fn))
+        plain = all(is_plain(module) for module in (gate, up, self.act_fn))
         if plain and gate.bias is up.bias is None:
             x = ops.gated(x, gate.weight, up.weight)
         else:
@@ -102,7 +102,7 @@ class FusedLayer(nn.Module):
         x = _norm(ops, self.input_layernorm, hidden_states)
         out, _ = self.self_attn(hidden_states=x, **kwargs)
         norm = self.post_attention_layernorm
-        if _is_plain(norm):
+        if is_plain(norm):
             x, residual = ops.add_rms_norm(out, hidden_states, norm.weight, norm.variance_epsilon)
         else:
             residual = hidden_states + out
@@ -156,10 +156,10 @@ NORMS: dict[type[nn.Module], type[nn.Module]] = {
     Qwen3RMSNorm: FusedQwen3Norm,
 }
 SILU = (nn.SiLU, SiLUActivation)
-_PLAIN = {nn.Linear, *NORMS, *SILU}
+_PLAIN = {nn.Linear, nn.Embedding, *NORMS, *SILU}
 
 
-def _is_plain(module: nn.Module) -> bool:
+def is_plain(module: nn.Module) -> bool:
     """Whether a module does nothing but its class' arithmetic, so that an operation may stand in.
 
     Not an adapter, not another kind of norm, and nothing that hooks look at: those are called.
@@ -177,7 +177,7 @@ def _is_plain(module: nn.Module) -> bool:
 def _heads(ops: Operations, attention: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values: [batch, length, heads, width] each."""
     projections = [attention.q_proj, attention.k_proj, attention.v_proj]
-    if all(_is_plain(layer) for layer in projections):
+    if all(is_plain(layer) for layer in projections):
         weights = [layer.weight for layer in projections]
         parts = ops.linears(x, weights, [layer.bias for layer in projections])
     else:
@@ -191,14 +191,14 @@ def _heads(ops: Operations, attention: Any, x: Tensor) -> tuple[Tensor, Tensor, 
 
 
 def _norm(ops: Operations, norm: Any, x: Tensor) -> Tensor:
-    if _is_plain(norm):
+    if is_plain(norm):
         return ops.rms_norm(x, norm.weight, norm.variance_epsilon)
     made: Tensor = norm(x)
     return made
 
 
 def _linear(ops: Operations, layer: Any, x: Tensor) -> Tensor:
-    if _is_plain(layer):
+    if is_plain(layer):
         return ops.linears(x, [layer.weight], [layer.bias])[0]
     made: Tensor = layer(x)
     return made

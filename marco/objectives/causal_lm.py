@@ -18,6 +18,7 @@ from marco.kernels.torch_path import native
 from marco.kernels.torch_path.embedding import Tie, embedding
 from marco.models.attention import packings
 from marco.models.fused import is_fused
+from marco.models.fused_layers import is_plain
 from marco.models.kernels import Backend, require_known
 from marco.models.vocabulary import VocabularyLimit
 
@@ -66,7 +67,7 @@ class CausalLanguageModel(nn.Module):
         network = self.network
         masks = packings(network.config, position_ids) if is_fused(network) else None
         table, head = network.model.embed_tokens, network.lm_head.weight
-        tied = table.weight is head and table.padding_idx is None
+        tied = table.weight is head and table.padding_idx is None and is_plain(table)
         tie = Tie() if self.backend in ("torch", "native") and tied else None
         hidden = network.model(
             inputs_embeds=table(input_ids) if tie is None else embedding(input_ids, head, tie),

@@ -236,6 +236,22 @@ def test_hooks_on_gradients_see_them(path: str) -> None:
     assert_same(seen[1][0], seen[0][0])
 
 
+@pytest.mark.parametrize("backend", ["torch", "native"])
+def test_hooks_on_a_tied_embedding(backend: Backend) -> None:
+    """NEFTune adds its noise in one."""
+    positions = torch.arange(12).repeat(2, 1)
+    losses = []
+    for kind, hooked in ((backend, True), ("reference", True), ("reference", False)):
+        network = build(Qwen2Config(**SHAPE, tie_word_embeddings=True))
+        install(network, kind)
+        if hooked:
+            network.model.embed_tokens.register_forward_hook(lambda module, args, out: out.cos())
+        with torch.no_grad():
+            losses.append(CausalLanguageModel(network, VOCABULARY, kind)(ids(), positions, ids()))
+    assert_same(losses[0], losses[1])
+    assert not torch.allclose(losses[1], losses[2], rtol=1e-2)
+
+
 @pytest.mark.parametrize("backend", ["torch", "native", "triton"])
 def test_a_model_without_a_head_is_fused(backend: Backend) -> None:
     network = build().model
