@@ -70,16 +70,19 @@ def products(model: nn.Module, tokens: int) -> float:
     return total
 
 
-def main() -> None:
-    """Train a few steps and say what they took."""
-    contender, shape, steps = sys.argv[1], dict(SHAPES[sys.argv[2]]), int(sys.argv[3])
-    rows, length = shape.pop("rows"), shape.pop("length")
-    if contender in ("ours", "eager_same_allocator"):
-        keep_pages()
+def measure(contender: str, shape: dict[str, Any], steps: int) -> dict[str, Any]:
+    """Train `steps` steps after two others; the model and its data are the same for all.
+
+    Returns `seconds` a step (median), those of the `first`, the `tokens` of one, the last `loss`,
+    `memory` (bytes at the most, above the process before the model and above its state), and the
+    share of a step that its linear products take alone (`roofline`).
+    """
+    sizes = {key: size for key, size in shape.items() if key not in ("rows", "length")}
+    rows, length = shape["rows"], shape["length"]
     torch.manual_seed(0)
     torch.zeros(8, 8).bfloat16() @ torch.zeros(8, 8).bfloat16()
     before = memory("VmRSS")
-    network = AutoModelForCausalLM.from_config(Qwen2Config(tie_word_embeddings=True, **shape))
+    network = AutoModelForCausalLM.from_config(Qwen2Config(tie_word_embeddings=True, **sizes))
     network.train()
     parameters = list(network.parameters())
     optimizer = torch.optim.AdamW(parameters, lr=1e-4, fused=True)
@@ -108,7 +111,7 @@ def main() -> None:
         times.append(time.perf_counter() - start)
     # fp32 weights, gradients, two moments
     state = 4 * sum(parameter.nbytes for parameter in parameters)
-    result = {
+    return {
         "seconds": median(times[2:]),
         "first": times[0],
         "tokens": rows * length,
@@ -116,7 +119,14 @@ def main() -> None:
         "memory": memory("VmHWM") - before - state,
         "roofline": products(network, rows * length) / median(times[2:]),
     }
-    print(json.dumps(result))
+
+
+def main() -> None:
+    """Train a few steps and say what they took."""
+    contender, shape, steps = sys.argv[1], SHAPES[sys.argv[2]], int(sys.argv[3])
+    if contender in ("ours", "eager_same_allocator"):
+        keep_pages()
+    print(json.dumps(measure(contender, shape, steps)))
 
 
 if __name__ == "__main__":
