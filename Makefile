@@ -65,8 +65,10 @@ $(READY): pyproject.toml
 		{ echo "There is no $(PYTHON): install Python 3.11 or newer, or say PYTHON=<path>."; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "marco needs Python 3.11 or newer; $(PYTHON) is older. Say PYTHON=<path>."; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || \
+	@$(PYTHON) -c 'import venv, ensurepip' || \
 		{ echo "Python's venv module is missing (Debian: apt install python3-venv)."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+		{ echo "$(VENV) could not be made: venv says why above. Say VENV=<path> for another place."; exit 1; }
 	@echo "Installing into $(VENV) …"
 	@$(BIN)/pip install --quiet --disable-pip-version-check -e ".[dev]"
 	@touch $@
