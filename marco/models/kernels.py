@@ -56,7 +56,7 @@ class Kernels:
         reason = native.why_not()
         if reason is None:
             return "native"
-        log.info("Kernels: auto is torch, native is not to be had: %s.", reason)
+        log.info("Kernels: auto is torch, native is not to be had. %s", reason)
         return "torch"
 
 
@@ -91,8 +91,8 @@ def require_native() -> None:
     reason = native.why_not()
     if reason is not None:
         raise ConfigError(
-            f"kernels=native needs Linux and g++, which compiles it once: {reason}. A new run can "
-            "do without (kernels=torch); one that began with it cannot."
+            f"kernels=native is not to be had. {reason} A new run can do without (kernels=torch); "
+            "one that began with it cannot."
         )
 
 

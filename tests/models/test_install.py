@@ -115,10 +115,10 @@ def test_auto_says_why_it_is_not_native(
     monkeypatch.setattr(native, "why_not", lambda: None)
     assert Kernels().chosen("cpu") == "native"
     assert not caplog.messages
-    monkeypatch.setattr(native, "why_not", lambda: "the folder is full")
+    monkeypatch.setattr(native, "why_not", lambda: "The folder is full.")
     assert Kernels().chosen("cpu") == "torch"
-    assert "the folder is full" in caplog.text
-    with pytest.raises(ConfigError, match="the folder is full"):
+    assert "The folder is full." in caplog.text
+    with pytest.raises(ConfigError, match="The folder is full."):
         Kernels("native").check("cpu")
 
 

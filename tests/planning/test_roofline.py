@@ -77,7 +77,7 @@ def test_traffic_of_a_norm() -> None:
     tokens, hidden = 100, 64
     x, weight = leaf(tokens, hidden), leaf(hidden)
     (work,) = trace(lambda: rms_norm(x, weight, 1e-6))
-    assert work.bytes == 2 * (2 * tokens * hidden + hidden) + 4 * tokens
+    assert work.bytes == 2 * (2 * tokens * hidden + hidden)
     plain = trace(lambda: rms_norm_naive(x, weight, 1e-6))
     # To fp32, square, mean, + eps, rsqrt, times x, to bf16, times the weight.
     rows, row_numbers = tokens * hidden, 4 * tokens

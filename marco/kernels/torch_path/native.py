@@ -110,17 +110,6 @@ def why_not() -> str | None:
     return made if isinstance(made, str) else None
 
 
-def why_not() -> str | None:
-    """What keeps the library from being there; None where it is available."""
-    if available():
-        return None
-    if platform.system() != "Linux":
-        return f"this is {platform.system()}"
-    if which("g++") is None:
-        return "there is no g++"
-    return "g++ failed, or the cache folder cannot be written to"
-
-
 @cache
 def library() -> ctypes.CDLL | str:
     """Load the library, compiling it (3 s) unless this machine's cache holds it; or why not."""
@@ -134,7 +123,7 @@ def library() -> ctypes.CDLL | str:
             _compile(path)
         return _load(path)
     except subprocess.SubprocessError as error:
-        return f"g++ failed: {_first_error(error)}"
+        return f"g++ failed: {_first_error(error)}."
     except OSError as error:
         return (
             f"It is kept in {cache_folder()} (the environment variable MARCO_CACHE names another "
@@ -146,7 +135,7 @@ def _load(path: Path) -> ctypes.CDLL | str:
     try:
         loaded = ctypes.CDLL(str(path))
     except OSError as error:
-        return f"What g++ made cannot be loaded: {error}"
+        return f"What g++ made cannot be loaded: {error}."
     missing = [name for name in FUNCTIONS if not hasattr(loaded, f"marco_{name}")]
     return f"What g++ made lacks {', '.join(missing)}." if missing else loaded
 
