@@ -25,7 +25,9 @@ def require_rope_shapes(op: str, q: Tensor, k: Tensor, cos: Tensor, sin: Tensor)
             f"{op}: q and k must be [batch, length, heads, head_dim] and differ in heads only; "
             f"they are {list(q.shape)} and {list(k.shape)}."
         )
-    batch, length, _, head_dim = q.shape
+    batch, length, heads, head_dim = q.shape
+    if heads == 0 or k.shape[2] == 0:
+        raise ValueError(f"{op}: q has {heads} heads and k {k.shape[2]}; both need one at least.")
     if head_dim % 2:
         raise ValueError(f"{op}: head_dim must be even; it is {head_dim}.")
     for name, table in (("cos", cos), ("sin", sin)):

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from marco.kernels._float_types import require_float_types
 from marco.kernels._rms_norm_kernels import launch_backward, launch_forward
-from marco.kernels.rms_norm import require_rms_norm_inputs, rms_norm_naive
+from marco.kernels._shapes import require_norm_shapes
+from marco.kernels.rms_norm import rms_norm_naive
 
 
 def add_rms_norm_naive(
@@ -33,12 +34,8 @@ def add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tup
 
     Raises ValueError where the shapes do not fit and TypeError for other types.
     """
-    require_rms_norm_inputs("add_rms_norm", x, weight)
-    require_float_types("add_rms_norm", residual=residual)
-    if x.shape != residual.shape:
-        raise ValueError(
-            f"add_rms_norm: x {list(x.shape)} and residual {list(residual.shape)} differ in shape."
-        )
+    require_norm_shapes("add_rms_norm", x, weight, residual)
+    require_float_types("add_rms_norm", x=x, weight=weight, residual=residual)
     y, summed = _add_rms_norm(x, residual, weight, eps)
     return y, summed
 

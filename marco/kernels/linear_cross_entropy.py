@@ -190,8 +190,8 @@ def _check(
     if hidden.shape[1] != weight.shape[1]:
         raise ValueError(f"hidden is {hidden.shape[1]} wide, the head {weight.shape[1]}.")
     if targets.dtype != torch.int64:
-        raise ValueError(f"targets are {targets.dtype}; they should be torch.int64.")
+        raise ValueError(f"targets are {targets.dtype}; they should be int64.")
     if weight.shape[0] == 0:
-        raise ValueError("the head has no rows.")
+        raise ValueError(f"the head {tuple(weight.shape)} should have at least one row.")
     if limit is not None and not 0 < limit <= weight.shape[0]:
         raise ValueError(f"limit={limit} should be between 1 and {weight.shape[0]} rows.")

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from marco.kernels._float_types import require_float_types
 from marco.kernels._rms_norm_kernels import launch_backward, launch_forward
+from marco.kernels._shapes import require_norm_shapes
 
 
 def rms_norm_naive(x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -28,19 +29,10 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
 
     Raises ValueError where the shapes do not fit and TypeError for other types.
     """
-    require_rms_norm_inputs("rms_norm", x, weight)
+    require_norm_shapes("rms_norm", x, weight)
+    require_float_types("rms_norm", x=x, weight=weight)
     y: Tensor = _rms_norm(x, weight, eps)
     return y
-
-
-def require_rms_norm_inputs(op: str, x: Tensor, weight: Tensor) -> None:
-    """Raise unless x is `[..., hidden]` and weight `[hidden]`, of types the kernels take."""
-    if x.ndim == 0 or weight.shape != x.shape[-1:]:
-        raise ValueError(
-            f"{op}: x {list(x.shape)} needs a weight of its last dimension; "
-            f"the weight is {list(weight.shape)}."
-        )
-    require_float_types(op, x=x, weight=weight)
 
 
 def _empty_output(x: Tensor, weight: Tensor, eps: float) -> Tensor:

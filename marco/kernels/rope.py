@@ -11,6 +11,7 @@ from torch import Tensor
 
 from marco.kernels import spaces
 from marco.kernels._float_types import require_float_types
+from marco.kernels._shapes import require_rope_shapes
 from marco.kernels.launches import launch
 from marco.kernels.spaces import Options
 from marco.kernels.tuning import choose
@@ -40,22 +41,7 @@ def rope(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor
     Raises ValueError where the shapes do not fit and TypeError for other types.
     """
     require_float_types("rope", q=q, k=k, cos=cos, sin=sin)
-    if q.ndim != 4 or k.ndim != 4 or q.shape[:2] != k.shape[:2] or q.shape[3] != k.shape[3]:
-        raise ValueError(
-            "rope: q and k must be [batch, length, heads, head_dim] and differ in heads only; "
-            f"they are {list(q.shape)} and {list(k.shape)}."
-        )
-    batch, length, heads, head_dim = q.shape
-    if heads == 0 or k.shape[2] == 0:
-        raise ValueError(f"rope: q has {heads} heads and k {k.shape[2]}; both need one at least.")
-    if head_dim % 2:
-        raise ValueError(f"rope: head_dim must be even; it is {head_dim}.")
-    for name, table in (("cos", cos), ("sin", sin)):
-        if table.shape not in ((batch, length, head_dim), (1, length, head_dim)):
-            raise ValueError(
-                f"rope: {name} must be [{batch} or 1, {length}, {head_dim}]; "
-                f"it is {list(table.shape)}."
-            )
+    require_rope_shapes("rope", q, k, cos, sin)
     q_rotated, k_rotated = _rope(q, k, cos, sin, False)
     return q_rotated, k_rotated
 

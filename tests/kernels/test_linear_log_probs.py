@@ -127,7 +127,7 @@ def test_shapes_that_do_not_fit() -> None:
         ({"backend": "trition"}, "torch, triton"),
         ({"label_smoothing": 1.5}, "label_smoothing=1.5"),
         ({"targets": torch.zeros(6, dtype=torch.int32)}, "int64"),
-        ({"weight": torch.zeros(0, 16)}, "no rows"),
+        ({"weight": torch.zeros(0, 16)}, "at least one row"),
     ],
 )
 def test_arguments_that_do_not_fit(change: dict[str, Any], words: str) -> None:

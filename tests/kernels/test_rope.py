@@ -220,5 +220,7 @@ def test_wrong_inputs_are_named() -> None:
         rope(q[..., :7], k[..., :7], cos, sin)
     with pytest.raises(ValueError, match=r"sin must be \[2 or 1, 5, 8\]; it is \[2, 5, 4\]"):
         rope(q, k, cos, sin[..., :4])
+    with pytest.raises(ValueError, match="q has 4 heads and k 0"):
+        rope(q, k[:, :, :0], cos, sin)
     with pytest.raises(TypeError, match=r"cos is torch.float64"):
         rope(q, k, cos.double(), sin)

@@ -36,7 +36,7 @@ def linear_cross_entropy(
     tie: Tie | None,
 ) -> Tensor:
     """Losses [tokens] fp32 (float64 for float64); see `marco.kernels.linear_cross_entropy`."""
-    rows = _rows(weight, targets, limit)
+    rows = weight.shape[0] if limit is None else limit
     dtype = compute_type(hidden)
     hidden = hidden.to(dtype)
     if tie is not None:
@@ -48,15 +48,6 @@ def linear_cross_entropy(
     else:
         made = _losses(hidden, weight, targets, *settings)
     return made
-
-
-def _rows(weight: Tensor, targets: Tensor, limit: int | None) -> int:
-    """How many rows take part. Raises ValueError where there are none, or targets are no int64."""
-    if targets.dtype != torch.int64:
-        raise ValueError(f"targets are {targets.dtype}; they should be int64.")
-    if weight.shape[0] == 0:
-        raise ValueError(f"the head {tuple(weight.shape)} should have at least one row.")
-    return weight.shape[0] if limit is None else limit
 
 
 def chunk_tokens(tokens: int, rows: int) -> int:
@@ -151,7 +142,7 @@ def statistics(
     hidden: Tensor, weight: Tensor, targets: Tensor, limit: int | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Losses, whether the target is the most probable row, entropies: [tokens] each."""
-    rows = _rows(weight, targets, limit)
+    rows = weight.shape[0] if limit is None else limit
     dtype = compute_type(hidden)
     hidden = hidden.to(dtype)
     size = chunk_tokens(hidden.shape[0], rows)
