@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from statistics import median
@@ -23,6 +24,7 @@ from typing import Any
 
 from bench.train_step_contender import SHAPES
 from marco.errors import nearest
+from marco.training.waiting import SPIN_COUNT
 
 CONTENDERS = ("ours", "eager", "eager_same_allocator", "compile")
 #: Of the last losses: bf16 rounds differently in each contender.
@@ -32,7 +34,10 @@ TOLERANCE = 0.02
 def run(contender: str, shape: str, steps: int) -> dict[str, Any]:
     """One contender in a process of its own."""
     command = [sys.executable, "-m", "bench.train_step_contender", contender, shape, str(steps)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    environment = dict(os.environ)
+    if contender == "ours":  # as train.py sets it
+        environment.setdefault("GOMP_SPINCOUNT", str(SPIN_COUNT))
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         sys.exit(f"{contender} on shape {shape} failed:\n{done.stderr}")
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
