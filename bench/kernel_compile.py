@@ -160,13 +160,23 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--no-liger", dest="liger", action="store_false")
     given = parser.parse_args()
     for option, names in known.items():
-        chosen = getattr(given, option).split(",")
+        chosen = [name.strip() for name in getattr(given, option).split(",")]
         for name in chosen:
             if name not in names:
                 hint = nearest(name, names)
                 sys.exit(f"--{option}: {name!r} is not known.{hint} There are {', '.join(names)}.")
         setattr(given, option, chosen)
     given.ops = [op.strip() for op in given.ops.split(";") if op.strip()]
+    import torch
+
+    from bench.kernel_launches import our_ops
+
+    ops = tuple(our_ops(given.models[0], torch.bfloat16))
+    for name in given.ops:
+        if name not in ops:
+            sys.exit(
+                f"--ops: {name!r} is not known.{nearest(name, ops)} There are {'; '.join(ops)}."
+            )
     return given
 
 

@@ -93,6 +93,8 @@ def forward(
         losses += label_smoothing * (maximum - totals.sum(dim=1) / limit)
     if z_loss != 0:
         losses += z_loss * (maximum + log_sum).square()
+    # A target that no row answers: its gradients are no numbers either.
+    log_sum = log_sum.where(~target_logits.isnan(), torch.nan)
     asked = tokens if statistics else 0
     correct = targets.new_empty(asked, dtype=torch.bool)
     entropy = hidden.new_empty(asked, dtype=torch.float32)

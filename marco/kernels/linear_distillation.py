@@ -1,7 +1,7 @@
 """Distillation through two LM heads, with no `[tokens, vocabulary]` tensor in memory.
 
 Both heads' logits are made slab by slab of the vocabulary, once for the normalisers, once for the
-divergence, and once more in the backward: three times the arithmetic of the plain twin, in memory
+divergence, and once more in the backward: twice the arithmetic of the plain twin, in memory
 of `tokens × vocabulary / 48`.
 """
 

@@ -17,9 +17,8 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 import triton  # type: ignore[import-untyped]
@@ -36,25 +35,29 @@ Timer = Callable[[Callable[[], Any]], float]
 
 log = logging.getLogger(__name__)
 _mode: Autotune = "off"
-_preferred: ContextVar[int | None] = ContextVar("preferred", default=None)
+#: Not of a context: on a GPU, autograd runs a backward in a thread of its own.
+_preferred: int | None = None
 #: By file: what was chosen, by op and shape class.
 _found: dict[Path, dict[str, dict[str, int]]] = {}
 
 
 def set_autotune(mode: Autotune) -> None:
-    """Whether kernels launched from now on are tuned."""
+    """Whether kernels launched from now on are tuned. Raises ValueError for another word."""
     global _mode
+    if mode not in get_args(Autotune):
+        raise ValueError(f"autotune={mode!r} should be one of {', '.join(get_args(Autotune))}.")
     _mode = mode
 
 
 @contextmanager
 def preferring(number: int) -> Iterator[None]:
     """In the block every kernel takes candidate `number`, the last where there are fewer."""
-    token = _preferred.set(number)
+    global _preferred
+    before, _preferred = _preferred, number
     try:
         yield
     finally:
-        _preferred.reset(token)
+        _preferred = before
 
 
 def choose(
@@ -75,13 +78,14 @@ def choose(
         run: launches the kernel, as often as it is called, with no harm.
         timer: for tests; `triton.testing.do_bench` otherwise.
     """
-    preferred = _preferred.get()
-    if preferred is not None:
-        return space[min(preferred, len(space) - 1)]
+    if _preferred is not None:
+        return space[min(_preferred, len(space) - 1)]
     if _mode == "off" or len(space) == 1 or not (x.is_cuda or timer):
         return space[0]
     path = _file(device_of(x))
-    known = _found.setdefault(path, _read(path))
+    if path not in _found:
+        _found[path] = _read(path)
+    known = _found[path]
     key = f"{op} {str(x.dtype)[6:]} {'×'.join(str(triton.next_power_of_2(n)) for n in sizes)}"
     kept = next((options for options in space if options == known.get(key)), None)
     if kept is not None:
@@ -120,7 +124,7 @@ def _file(device: Device) -> Path:
 
 def _read(path: Path) -> dict[str, dict[str, int]]:
     """What an earlier process found; a file that cannot be read counts as none."""
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, RecursionError):
         found = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(found, dict):
             return found

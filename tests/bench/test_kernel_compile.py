@@ -65,3 +65,9 @@ def test_an_unknown_chip() -> None:
     done = run("--chips", "h10")
     assert done.returncode == 1
     assert "Did you mean 'h100'?" in done.stderr
+
+
+def test_an_unknown_op() -> None:
+    done = run("--ops", "rms_nrom")
+    assert done.returncode == 1
+    assert "Did you mean 'rms_norm'?" in done.stderr

@@ -23,7 +23,9 @@ def poisoned_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     def poisoned(make: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
         def made(*args: Any, **options: Any) -> torch.Tensor:
             tensor = make(*args, **options)
-            return tensor.fill_(torch.nan) if tensor.is_floating_point() else tensor
+            if tensor.is_floating_point():
+                tensor.detach().fill_(torch.nan)
+            return tensor
 
         return made
 

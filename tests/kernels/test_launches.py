@@ -13,11 +13,28 @@ import pytest
 import torch
 
 import marco.kernels
+from bench import kernel_launches
+from bench.kernel_launches import our_ops
+from marco.kernels import (
+    _linear_cross_entropy_launches_triton,
+    _rms_norm_kernels,
+    linear_distillation_triton,
+    rope,
+    swiglu,
+)
+from marco.kernels.chips import CHIPS
 from marco.kernels.launches import LAUNCHES, launch
 
 FOLDER = Path(marco.kernels.__file__).parent
 #: What only the torch path runs, or what runs before anything is launched.
 HOST = {"linear_cross_entropy.py", "linear_distillation.py", "tuning.py"}
+MODULES = (
+    _linear_cross_entropy_launches_triton,
+    _rms_norm_kernels,
+    linear_distillation_triton,
+    rope,
+    swiglu,
+)
 TRITON = sorted(path for path in FOLDER.glob("*.py") if path.name not in HOST)
 
 
@@ -75,3 +92,16 @@ def test_a_kernel_runs_where_its_tensors_are(two_cards: Card, index: int) -> Non
     assert seen == [(index, (x, 5), {"block": 2})]
     assert two_cards.current == 0
     assert LAUNCHES["somewhere"] == before + 1
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("op", list(our_ops("0.5b", torch.bfloat16, 64)))
+def test_no_op_asks_for_a_number(
+    op: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tensors without data have none to give: whatever waits for one raises."""
+    for module in MODULES:
+        monkeypatch.setattr(module, "launch", lambda *args, **options: None)
+    monkeypatch.setattr(kernel_launches, "_ANSWERS", {})
+    run, inputs = our_ops("0.5b", dtype, 64)[op]
+    kernel_launches.record(run, inputs, CHIPS["h100"])

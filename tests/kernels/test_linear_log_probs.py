@@ -144,3 +144,5 @@ def test_triton_gives_a_target_outside_of_the_head_no_number() -> None:
         hidden, weight, targets, limit=40, ignore_index=None, backend="triton"
     )
     assert losses.isnan().tolist() == [False, True, True, True]
+    (found,) = torch.autograd.grad(losses, hidden, torch.ones(4))
+    assert found.isnan().all(1).tolist() == [False, True, True, True]

@@ -103,13 +103,30 @@ def test_off_takes_the_first_and_measures_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_the_file_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, times = tuning._read, []
+    monkeypatch.setattr(tuning, "_read", lambda path: times.append(path) or read(path))
+    Clock(3, 1, 2).choose()
+    before = len(times)
+    for _ in range(5):
+        Clock().choose()
+    assert len(times) == before
+
+
+def test_another_word_than_on_and_off() -> None:
+    with pytest.raises(ValueError, match="on, off"):
+        tuning.set_autotune("bogus")
+
+
 def test_no_gpu_no_measuring() -> None:
     clock = Clock(3, 1, 2)
     assert tuning.choose("op", SPACE, X, (1,), clock.run) == {"block": 1}
     assert not clock.asked
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", '{"op float32 128×8": {"block": 9}}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[1]", "[" * 100_000, '{"op float32 128×8": {"block": 9}}']
+)
 def test_a_broken_or_old_file_is_measured_anew(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
