@@ -112,7 +112,8 @@ def _bench(run: Callable[[], Any]) -> float:
 def _milliseconds(run: Callable[[Options], Any], options: Options, timer: Timer) -> float:
     try:
         return timer(lambda: run(options))
-    except triton.runtime.errors.OutOfResources:  # the model of the resources was wrong
+    except Exception as error:  # of a compiler, or of a chip that has less than was assumed
+        log.info("Tuning passes over %s: %s", dict(options), error)
         return math.inf
 
 
