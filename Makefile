@@ -18,7 +18,7 @@ setup: $(READY)  ## build .venv and print the versions in it
 train: $(READY)  ## the default run: 29 languages, a small model, a few minutes (ARGS="key=value …")
 	@$(BIN)/python train.py $(ARGS)
 
-test: $(READY)  ## the tests, under ten minutes on two cores
+test: $(READY)  ## the tests, about ten minutes on two cores
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m "not soak"
 
 soak: $(READY)  ## the long tests: kills, many seeds
