@@ -13,8 +13,7 @@ from marco.kernels.launches import launch
 from marco.kernels.spaces import Options
 from marco.kernels.tuning import choose
 
-#: Programs of the backward where there is no GPU, under Triton's interpreter: a few, so that
-#: the loop is exercised. Each writes one partial row of dweight.
+#: Programs where there is no GPU, under Triton's interpreter: a few, so that loops are exercised.
 PROGRAMS_INTERPRETED = 4
 
 

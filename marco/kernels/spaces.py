@@ -1,7 +1,7 @@
 """What each kernel may be launched with: few candidates, the fixed choice first.
 
-A candidate's tile of products must fit the chip (`fits`); that none spills registers on an A100,
-H100, B200 or MI300X, at the shapes of Qwen2, `python -m bench.kernel_compile --space` shows.
+A candidate's tile of products must fit the chip (`_fitting`); that none spills registers on an
+A100, H100, B200 or MI300X, at the shapes of Qwen2, `python -m bench.kernel_compile --space` shows.
 """
 
 from __future__ import annotations

@@ -26,7 +26,8 @@ from marco.kernels.chips import CHIPS
 from marco.kernels.launches import LAUNCHES, launch
 
 FOLDER = Path(marco.kernels.__file__).parent
-#: What only the torch path runs, or what runs before anything is launched.
+#: They hold the torch path too, which may wait (`test_no_op_asks_for_a_number` runs their Triton
+#: paths), or measure.
 HOST = {"linear_cross_entropy.py", "linear_distillation.py", "tuning.py"}
 MODULES = (
     _linear_cross_entropy_launches_triton,
