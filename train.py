@@ -5,10 +5,15 @@ python train.py [group=option] [key=value] …        python train.py --help
 
 from __future__ import annotations
 
+import signal
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # While packages load and the command line is checked nothing is lost: Ctrl-C ends it quietly.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import json
 import logging
 import os
-import signal
 import sys
 from pathlib import Path
 
@@ -85,6 +90,14 @@ def _result(folder: Path) -> float | None:
     return value
 
 
+def _from_interrupt(error: BaseException) -> bool:
+    """Hydra reports some errors that a Ctrl-C led to as its own, and exits with 1."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__context__
+    return cause is not None
+
+
 def main() -> None:
     """Check the whole command line, then hand it to Hydra."""
     if "LOCAL_RANK" in os.environ:
@@ -92,9 +105,15 @@ def main() -> None:
     wait_briefly()
     try:
         sys.argv[1:] = check_command_line(sys.argv[1:], check_run)
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         job()
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
+    except SystemExit as ended:
+        if _from_interrupt(ended):
+            sys.exit(128 + signal.SIGINT)
+        raise
     if FAILED:
         names = ", ".join(folder.name for folder in FAILED)
         sys.exit(f"error: of the sweep's runs these failed: {names} (their log.txt says why)")
