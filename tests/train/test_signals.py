@@ -115,7 +115,7 @@ def test_before_training_on_two_processes(
         tmp_path, number, whole_group, *overrides, when=lambda _: time.monotonic() > began + seconds
     )
     assert code in (128 + number, -number), shown
-    assert code < 0 or "Traceback" not in shown  # negative: before any of our code
+    assert "Traceback" not in shown
     assert time.monotonic() - began < 60
 
 
