@@ -9,6 +9,8 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from marco.errors import ConfigError
 from marco.tracking.protocol import TrackedModule
 
+LOGGED = ("tokens", "epochs", "documents", "bytes", "truncated_tokens", "padding")
+
 
 class LanguageMetrics(Callback):  # type: ignore[misc]
     """Logs the loss and, for every language, its loss, tokens and epochs.
@@ -16,7 +18,9 @@ class LanguageMetrics(Callback):  # type: ignore[misc]
     Every ``every_n_steps`` optimizer steps: ``train/loss`` and ``train/loss/<language>`` (nats a
     token, the mean over the tokens since the last time; a language that had none is absent),
     ``train/gradient_norm`` (the mean of the steps), ``train/learning_rate`` (of the last step),
-    ``data/tokens/<language>`` and ``data/epochs/<language>`` (so far).
+    and of the ledger, so far: ``data/tokens/<language>``, ``data/epochs/<language>``, and
+    likewise documents, bytes, truncated_tokens and padding (``marco.data.ledger``). A source of
+    the mix that is no language has its own name there.
 
     The sums of an unfinished interval are in the checkpoint, so a resumed run logs what an
     uninterrupted one does. For that the checkpoint is written after this callback has seen the
@@ -33,7 +37,7 @@ class LanguageMetrics(Callback):  # type: ignore[misc]
                 f"callbacks.language_metrics.every_n_steps={every_n_steps}: at least 1"
             )
         self.every_n_steps = every_n_steps
-        self._seen = 0  # tokens of the run at the last step
+        self._seen = 0  # target tokens of the run at the last step
         self._language_seen: dict[str, int] = {}
         self._steps = 0
         self._norms = 0.0
@@ -83,21 +87,23 @@ class LanguageMetrics(Callback):  # type: ignore[misc]
         self._language_tokens = dict(state_dict["language_tokens"])
 
     def _add(self, module: TrackedModule) -> None:
+        targets = {name: row["target_tokens"] for name, row in module.ledger_entries.items()}
+        total = sum(targets.values())
         # a step without target tokens (a batch that was skipped) has no loss to weigh
-        tokens = module.tokens_seen - self._seen
+        tokens = total - self._seen
         self._steps += 1
         self._norms += module.last_metrics["train/gradient_norm"]
         self._loss += module.last_metrics["train/loss"] * tokens if tokens else 0.0
         self._tokens += tokens
-        self._seen = module.tokens_seen
+        self._seen = total
         for language, loss in module.language_losses.items():
-            count = module.language_tokens[language] - self._language_seen.get(language, 0)
+            count = targets[language] - self._language_seen.get(language, 0)
             if count:
                 self._language_loss[language] = (
                     self._language_loss.get(language, 0.0) + loss * count
                 )
                 self._language_tokens[language] = self._language_tokens.get(language, 0) + count
-        self._language_seen = dict(module.language_tokens)
+        self._language_seen = targets
 
     def _log(self, trainer: Trainer, module: TrackedModule) -> None:
         metrics: dict[str, float] = {
@@ -109,10 +115,8 @@ class LanguageMetrics(Callback):  # type: ignore[misc]
             metrics["train/loss"] = self._loss / self._tokens
         for language, total in sorted(self._language_loss.items()):
             metrics[f"train/loss/{language}"] = total / self._language_tokens[language]
-        for language, tokens in sorted(module.language_tokens.items()):
-            metrics[f"data/tokens/{language}"] = tokens
-        for language, epochs in sorted(module.language_epochs.items()):
-            metrics[f"data/epochs/{language}"] = epochs
+        for language, counts in sorted(module.ledger_entries.items()):
+            metrics.update({f"data/{field}/{language}": counts[field] for field in LOGGED})
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=module.step)
         self._steps = self._tokens = 0

@@ -9,7 +9,6 @@ import pytorch_lightning as pl
 import torch
 
 from marco.config import RunSettings, bind_all, compose, conf_dir
-from marco.data.streams import tokenise_corpus
 from marco.errors import ConfigError
 from marco.training.checks import check_run
 
@@ -122,7 +121,7 @@ def build(group: str, name: str, run: RunSettings) -> None:
         case "experiment" | "debug":
             assert run.tokens >= run.batch.tokens
             if name != "smollm2_swahili_yoruba":  # its own vocabulary is not here
-                assert list(shares_of(run)) == run.data.language_codes()
+                assert list(shares_of(run)) == run.data.source_names()
         case _:
             assert getattr(run, group, run) is not None
 
@@ -130,10 +129,9 @@ def build(group: str, name: str, run: RunSettings) -> None:
 def shares_of(run: RunSettings) -> dict[str, float]:
     """The shares of the text and the budget that the config names: it must be possible."""
     corpus = run.data.load()
-    streams = tokenise_corpus(corpus, run.tokenizer.load(corpus))
-    shares: dict[str, float] = run.mix.shares(
-        {stream.language: len(stream) for stream in streams}, run.tokens
-    )
+    sources = run.data.open_sources(corpus, run.tokenizer.load(corpus))
+    sizes = {source.name: len(source.store) for source in sources}
+    shares: dict[str, float] = run.mix.schedule(sizes, run.tokens).shares_at(0)
     return shares
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_type_hints
 
 from omegaconf import DictConfig
 
@@ -31,6 +31,8 @@ class Batch:
     """Sequences a global batch, over all processes and micro-batches."""
     micro_sequences: int | None = None
     """Sequences that one process takes through the model at once; null: its whole share."""
+    packing: Literal["concat", "best_fit"] = "concat"
+    """How documents become sequences: without padding, or whole where they fit."""
 
     def __post_init__(self) -> None:
         for key, least in (("sequence_length", 2), ("sequences", 1), ("micro_sequences", 1)):

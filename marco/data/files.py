@@ -12,6 +12,7 @@ from pathlib import Path
 
 from marco.data.documents import Corpus, Document
 from marco.data.held_out import split_by_hash
+from marco.data.settings import Data
 from marco.data.text_files import FORMATS, PACKED, read_texts
 from marco.errors import ConfigError, DataError, nearest
 from marco.languages import canonical, get
@@ -23,7 +24,7 @@ _EXPECTED = "files named <language>.jsonl, .txt or .parquet, such as swh.jsonl"
 
 
 @dataclass(frozen=True)
-class TextFiles:
+class TextFiles(Data):
     """Settings of a folder of text files.
 
     A language may have several files: ``swh.jsonl`` and ``swh.2024-05.jsonl.gz`` are both Swahili.

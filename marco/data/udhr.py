@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from marco.data.documents import Corpus, Document
+from marco.data.settings import Data
 from marco.errors import ConfigError, DataError, nearest
 from marco.languages import all_languages, canonical, get
 
@@ -24,7 +25,7 @@ ARTICLES = range(31)
 
 
 @dataclass(frozen=True)
-class Udhr:
+class Udhr(Data):
     """Settings of the UDHR corpus: one document an article, its paragraphs on lines of their own.
 
     Attributes:

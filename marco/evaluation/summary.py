@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ class TrainingFacts:
 
     ``tokens`` trained on, over all processes; ``seconds`` of training without evaluations;
     ``peak_memory_bytes`` of one process (None where it cannot be measured); tokens and epochs of
-    each language, in the order in which languages are shown.
+    each language, in the order in which languages are shown; the whole `ledger` of the data, by
+    source and by language (`marco.data.ledger`).
     """
 
     tokens: int
@@ -30,6 +31,7 @@ class TrainingFacts:
     peak_memory_bytes: int | None
     language_tokens: Mapping[str, int]
     language_epochs: Mapping[str, float]
+    ledger: Mapping[str, Any] = field(default_factory=dict)
 
 
 def build_summary(
@@ -77,6 +79,7 @@ def build_summary(
             "tokens_per_second": speed,
             "peak_memory_bytes": facts.peak_memory_bytes,
         },
+        "ledger": dict(facts.ledger),
     }
 
 

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from marco.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
+    import numpy as np
     import tokenizers
+    from numpy.typing import NDArray
 
 #: The token between documents, in Qwen's vocabulary and in ours.
 END_OF_TEXT = "<|endoftext|>"
@@ -86,6 +88,12 @@ class Tokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ``ids``, special tokens spelled out; halves of characters become �."""
         return str(self._backend.decode(list(ids), skip_special_tokens=False))
+
+    def token_bytes(self) -> NDArray[np.int64]:
+        """Return how many UTF-8 bytes each id stands for, [len(self)]; see there."""
+        from marco.tokenizers.token_bytes import token_bytes
+
+        return token_bytes(self._backend, len(self))
 
     def save(self, folder: Path) -> None:
         """Write what transformers' ``AutoTokenizer`` loads, each file atomically."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 
 @runtime_checkable
@@ -31,14 +31,12 @@ class TrackedModule(Protocol):
     flops_per_token: float
     """Model FLOPs of forward and backward for one token (``marco.tracking.flops``)."""
 
-    language_tokens: dict[str, int]
-    """Tokens trained on so far, by language code."""
-
-    language_epochs: dict[str, float]
-    """Passes over a language's training text so far."""
-
     language_losses: dict[str, float]
-    """Mean loss (nats a token) of the last optimizer step, only of languages it contained."""
+    """Mean loss (nats a token) of the last optimizer step, only of sources it contained."""
+
+    ledger_entries: dict[str, dict[str, Any]]
+    """What was served so far, by source of the mix (``marco.data.ledger.entry``): mostly a
+    language, by its code."""
 
     world_size: int
     """Processes (devices) that train together."""

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,7 +15,8 @@ from transformers import PreTrainedModel
 
 from marco.config import RunSettings
 from marco.data.batches import Cut, MicroBatch, MixedBatches
-from marco.data.streams import TokenStream, tokenise_corpus
+from marco.data.stores import Source
+from marco.mixing import MixSchedule
 from marco.models.build import parameter_count
 from marco.models.kernels import Backend, install
 from marco.tracking.flops import training_flops_per_token
@@ -35,13 +37,14 @@ class Text:
     """Everything that comes from the text alone.
 
     Attributes:
-        shares: each language's share of the training tokens.
+        sources: what is mixed.
+        schedule: how large a part of the training tokens each is, at every moment.
     """
 
     corpus: Corpus
     tokenizer: Tokenizer
-    streams: list[TokenStream]
-    shares: dict[str, float]
+    sources: list[Source]
+    schedule: MixSchedule
 
 
 def read_text(run: RunSettings) -> Text:
@@ -54,24 +57,25 @@ def read_text(run: RunSettings) -> Text:
     for note in corpus.notes:
         log.info("Data: %s", note)
     tokenizer = run.tokenizer.load(corpus)
-    streams = tokenise_corpus(corpus, tokenizer)
-    sizes = {stream.language: len(stream) for stream in streams}
+    sources = run.data.open_sources(corpus, tokenizer)
+    sizes = {source.name: len(source.store) for source in sources}
     log.info(
-        "Text: %d languages, %d training tokens in %d documents; tokenizer %s, %d entries.",
-        len(streams),
-        sum(sizes.values()),
-        sum(stream.documents for stream in streams),
+        "Text: %d sources, %s training tokens in %s documents; tokenizer %s, %d entries.",
+        len(sources),
+        f"{sum(sizes.values()):,}",
+        f"{sum(source.store.documents for source in sources):,}",
         tokenizer.name,
         len(tokenizer),
     )
+    schedule = run.mix.schedule(sizes, run.tokens)
     for note in run.mix.notes(sizes):
         log.info("Mix: %s", note)
-    return Text(corpus, tokenizer, streams, run.mix.shares(sizes, run.tokens))
+    return Text(corpus, tokenizer, sources, schedule)
 
 
-def total_steps(run: RunSettings) -> int:
-    """Optimizer steps of the budget: the whole global batches in it."""
-    return run.tokens // run.batch.tokens
+def total_steps(run: RunSettings, schedule: MixSchedule) -> int:
+    """Optimizer steps: the whole global batches in the budget, or in a mix that ends before."""
+    return min(run.tokens, schedule.end) // run.batch.tokens
 
 
 def build_module(run: RunSettings, text: Text, context: RunContext) -> MarcoModule:
@@ -90,12 +94,12 @@ def build_module(run: RunSettings, text: Text, context: RunContext) -> MarcoModu
     log.info("%s", install(network, backend, run.kernels.autotune))
     return MarcoModule(
         run.objective.wrap(network, len(text.tokenizer), backend),
-        streams=text.streams,
+        sources=text.sources,
         optimizer=run.optimizer,
         schedule=run.schedule,
         cut=cut_of(run),
         length=run.batch.sequence_length,
-        total_steps=total_steps(run),
+        total_steps=total_steps(run, text.schedule),
         flops_per_token=flops_per_token(network, run.batch.sequence_length),
         context=context,
     )
@@ -114,13 +118,15 @@ def cut_of(run: RunSettings) -> Cut:
 def build_loader(run: RunSettings, text: Text, module: MarcoModule) -> DataLoader[Any]:
     """Return the micro-batches from the module's data position to the end of the budget."""
     batches = MixedBatches(
-        text.streams,
-        text.shares,
+        text.sources,
+        partial(run.mix.order, text.schedule, run.batch.sequence_length, run.seed),
         length=run.batch.sequence_length,
+        pack=run.batch.packing,
         cut=module.cut,
         seed=run.seed,
         steps=module.total_steps - module.step,
-        counters=dict(zip(module.languages, module.counters, strict=True)),
+        token_bytes=text.tokenizer.token_bytes(),
+        positions=module.positions,
     )
     return DataLoader[MicroBatch](
         batches,  # type: ignore[arg-type]

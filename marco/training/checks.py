@@ -21,10 +21,14 @@ def check_run(run: RunSettings) -> None:
     run.model.check()
     run.tokenizer.check()
     run.data.check()
-    languages = run.data.language_codes()
-    run.mix.check(languages)
+    run.mix.check(run.data.source_names())
     if run.evaluation is not None:
-        run.evaluation.check(languages)
+        if not run.data.holds_out():
+            raise ConfigError(
+                "The data holds nothing out to evaluate on: give data.held_out, such as the "
+                "data=udhr text, or evaluation=none."
+            )
+        run.evaluation.check(run.data.language_codes())
     run.batch.micro(run.trainer.devices)
     _check_vocabulary(run)
     _check_window(run)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+from marco.data.ledger import by_language
 from marco.evaluation.history import Evaluation
 from marco.evaluation.plots import write_plots
 from marco.evaluation.summary import TrainingFacts, build_summary, write_summary
@@ -25,12 +26,15 @@ def finish(module: MarcoModule, callbacks: Sequence[Any]) -> dict[str, Any]:
     context = module.context
     history: list[Evaluation] = next((c.history for c in callbacks if hasattr(c, "history")), [])
     clock = next((c for c in callbacks if hasattr(c, "peak_memory_bytes")), None)
+    sources = module.ledger_entries
+    languages = by_language(sources, module.source_languages)
     facts = TrainingFacts(
         tokens=module.tokens_seen,
         seconds=clock.seconds if clock else 0.0,
         peak_memory_bytes=clock.peak_memory_bytes if clock else None,
-        language_tokens=module.language_tokens,
-        language_epochs=module.language_epochs,
+        language_tokens={code: found["tokens"] for code, found in languages.items()},
+        language_epochs={code: found["epochs"] for code, found in languages.items()},
+        ledger={"sources": sources, "languages": languages},
     )
     reference = context.sweep.reference_xz if context.sweep is not None else {}
     summary = build_summary(facts, history, reference)

@@ -10,15 +10,17 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.optim import Optimizer
 
-from marco.data.batches import Cut, MicroBatch
-from marco.data.streams import TokenStream
-from marco.errors import TrainingError
+from marco.data.batches import POSITION, Cut, MicroBatch
+from marco.data.ledger import FIELDS, entry
+from marco.data.stores import Source
+from marco.errors import CheckpointError, TrainingError
 from marco.objectives.causal_lm import CausalLanguageModel
 from marco.training.checkpoint import load
 from marco.training.context import RunContext
@@ -34,17 +36,20 @@ class MarcoModule(pl.LightningModule):  # type: ignore[misc]
     Attributes read by callbacks:
         step: optimizer steps done. tokens_seen: tokens of these steps, over all processes.
         total_tokens: the budget, in whole steps. at_boundary: the last micro-batch ended a step.
-        counters: sequences served per language, in the order of `languages`.
+        positions: where each source's data is (`marco.data.batches.POSITION`), by its name.
+        ledger: what was served so far, [sources, fields] (`marco.data.ledger.FIELDS`).
         last_metrics: `train/loss`, `train/gradient_norm`, `train/learning_rate` of the last step.
-        language_losses: mean training loss of each language in the last step, in nats per token.
-        rows: (language, draw) of every sequence this process saw in the current step.
+        language_losses: mean training loss of each source in the last step, in nats per token.
+        rows: (source, draw) of every sequence this process saw in the current step.
+
+    A source of the mix is mostly a language, and is called by its code.
     """
 
     def __init__(
         self,
         model: CausalLanguageModel,
         *,
-        streams: Sequence[TokenStream],
+        sources: Sequence[Source],
         optimizer: AdamW,
         schedule: Schedule,
         cut: Cut,
@@ -56,8 +61,9 @@ class MarcoModule(pl.LightningModule):  # type: ignore[misc]
         super().__init__()
         self.model = model
         self.context = context
-        self.languages = [stream.language for stream in streams]
-        self.stream_sizes = [len(stream) for stream in streams]
+        self.languages = [source.name for source in sources]
+        self.source_languages = {source.name: source.language for source in sources}
+        self.source_sizes = [len(source.store) for source in sources]
         self.optimizer_settings = optimizer
         self.schedule = schedule
         self.cut = cut
@@ -65,12 +71,14 @@ class MarcoModule(pl.LightningModule):  # type: ignore[misc]
         self.total_steps = total_steps
         self.flops_per_token = flops_per_token
         self.step = 0
-        self.counters = [0] * len(streams)
+        self.positions = {name: [0] * len(POSITION) for name in self.languages}
+        self.ledger = np.zeros((len(sources), len(FIELDS)), np.int64)
         self.at_boundary = False
         self.last_metrics: dict[str, float] = {}
         self.language_losses: dict[str, float] = {}
         self.rows: list[tuple[str, int]] = []
-        self._sums: Tensor | None = None  # [2, languages] float64: loss, targets of this step
+        # [1 + fields, sources] float64 of this step: loss, then what the ledger counts
+        self._sums: Tensor | None = None
         self._measured = False
 
     @property
@@ -94,17 +102,10 @@ class MarcoModule(pl.LightningModule):  # type: ignore[misc]
         return self.cut.world_size
 
     @property
-    def language_tokens(self) -> dict[str, int]:
-        """Tokens served per language."""
-        served = [count * self.length for count in self.counters]
-        return dict(zip(self.languages, served, strict=True))
-
-    @property
-    def language_epochs(self) -> dict[str, float]:
-        """How often each language's training text was seen."""
-        tokens = self.language_tokens
-        sizes = zip(self.languages, self.stream_sizes, strict=True)
-        return {language: tokens[language] / size for language, size in sizes}
+    def ledger_entries(self) -> dict[str, dict[str, Any]]:
+        """The ledger by source (`marco.data.ledger.entry`)."""
+        rows = zip(self.languages, self.ledger, self.source_sizes, strict=True)
+        return {name: entry(counts.tolist(), size) for name, counts, size in rows}
 
     @property
     def finished(self) -> bool:
@@ -127,20 +128,29 @@ class MarcoModule(pl.LightningModule):  # type: ignore[misc]
 
     def progress(self) -> dict[str, Any]:
         """What a checkpoint keeps besides tensors: plain JSON."""
-        served = dict(zip(self.languages, self.counters, strict=True))
         return {
             "step": self.step,
-            "counters": served,
+            "positions": self.positions,
+            "ledger": dict(zip(self.languages, self.ledger.tolist(), strict=True)),
             "last_metrics": self.last_metrics,
             "choices": self.context.choices,
             "corpus": self.context.corpus_fingerprint,
         }
 
     def restore_progress(self, progress: dict[str, Any]) -> None:
-        """Go on counting from a checkpoint's `progress`."""
+        """Go on counting from a checkpoint's `progress`.
+
+        Raises:
+            CheckpointError: it is of other sources.
+        """
+        saved = progress["positions"]
+        if set(saved) != set(self.languages):
+            other = ", ".join(sorted(set(saved) ^ set(self.languages)))
+            raise CheckpointError(f"The checkpoint's mix has other sources than the data: {other}.")
         self.step = progress["step"]
         self.last_metrics = progress["last_metrics"]
-        self.counters = [progress["counters"][language] for language in self.languages]
+        self.positions = {name: list(saved[name]) for name in self.languages}
+        self.ledger = np.array([progress["ledger"][name] for name in self.languages], np.int64)
 
     def on_fit_start(self) -> None:
         """Read the checkpoint that is continued, now that shards and optimizer are in place."""
@@ -171,7 +181,7 @@ class MarcoModule(pl.LightningModule):  # type: ignore[misc]
         The mean is over the *global* number of targets; the factor undoes Lightning's division
         by the accumulation and the strategy's averaging over data-parallel processes.
         """
-        scale = self.cut.accumulation * self.cut.world_size / batch["target_tokens"]
+        scale = self.cut.accumulation * self.cut.world_size / max(1, batch["target_tokens"])
         inputs = batch["input_ids"], batch["position_ids"], batch["labels"]
         some_ignored = batch["target_tokens"] < self.tokens_per_step
         losses: Tensor = self.model(*inputs, upstream=scale, some_ignored=some_ignored)
@@ -181,11 +191,11 @@ class MarcoModule(pl.LightningModule):  # type: ignore[misc]
     def _count(self, losses: Tensor, batch: MicroBatch) -> None:
         """Add this micro-batch to the step's loss and target count per language."""
         places = torch.arange(len(self.languages), device=losses.device)
-        member = (batch["language_ids"].flatten() == places[:, None]).double()
-        targets = (batch["labels"].flatten() >= 0).double()
-        sums = torch.stack([member @ losses.flatten().double(), member @ targets])
+        rows = (batch["source"] == places[:, None]).double()  # [sources, rows]
+        of_row = losses.view(len(batch["source"]), -1).double().sum(1, keepdim=True)
+        sums = (rows @ torch.cat([of_row, batch["counts"].double()], dim=1)).T
         self._sums = sums if self._sums is None else self._sums + sums
-        self._next_counters = batch["counters"]
+        self._next_positions = batch["positions"]
         pairs = zip(batch["source"].tolist(), batch["draw"].tolist(), strict=True)
         self.rows.extend((self.languages[source], draw) for source, draw in pairs)
 
@@ -199,7 +209,8 @@ class MarcoModule(pl.LightningModule):  # type: ignore[misc]
             sums = self._sums
             if dist.is_initialized():
                 dist.all_reduce(sums)
-            total, targets = sums.tolist()
+            total, targets = sums[[0, 1 + FIELDS.index("target_tokens")]].tolist()
+            self._served = sums[1:].T.long().cpu().numpy()
             self.language_losses = {
                 language: loss / count
                 for language, loss, count in zip(self.languages, total, targets, strict=True)
@@ -208,7 +219,7 @@ class MarcoModule(pl.LightningModule):  # type: ignore[misc]
             norm = global_norm(gradients_of(self.parameters()))
             self._norm = norm
             self.last_metrics = {
-                "train/loss": sum(total) / sum(targets),
+                "train/loss": sum(total) / max(1, sum(targets)),
                 "train/gradient_norm": float(norm),
                 "train/learning_rate": self.learning_rate(self.step),
             }
@@ -239,7 +250,8 @@ class MarcoModule(pl.LightningModule):  # type: ignore[misc]
             group["lr"] = self.learning_rate(self.step)
         optimizer.step(closure=optimizer_closure)
         self.step += 1
-        self.counters = self._next_counters.tolist()
+        self.positions = dict(zip(self.languages, self._next_positions.tolist(), strict=True))
+        self.ledger = self.ledger + self._served
         self.at_boundary = True
         self._sums = None
         self._measured = False

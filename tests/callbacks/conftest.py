@@ -13,6 +13,8 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers.logger import Logger
 from torch.utils.data import DataLoader
 
+from marco.data.ledger import FIELDS, entry
+
 TOKENS_PER_STEP = 100
 
 
@@ -32,11 +34,14 @@ class Toy(LightningModule):
         self.at_boundary = False
         self.last_metrics: dict[str, float] = {}
         self.flops_per_token = 2.0e9
-        self.language_tokens = {"eng": 0, "tha": 0}
-        self.language_epochs = {"eng": 0.0, "tha": 0.0}
+        self.ledger = {"eng": [0] * len(FIELDS), "tha": [0] * len(FIELDS)}
         self.language_losses: dict[str, float] = {}
         self.world_size = 2
         self.stop_at: int | None = None
+
+    @property
+    def ledger_entries(self) -> dict[str, dict[str, Any]]:
+        return {code: entry(counts, 1000) for code, counts in self.ledger.items()}
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
         stop = self.total_tokens // TOKENS_PER_STEP if self.stop_at is None else self.stop_at
@@ -60,23 +65,17 @@ class Toy(LightningModule):
             losses = {"eng": loss, "tha": 2 * loss}
             self.language_losses = {code: losses[code] for code in counts}
             for code, count in counts.items():
-                self.language_tokens[code] += count
-                self.language_epochs[code] += count / 1000
+                self.ledger[code] = [number + count for number in self.ledger[code]]
         return self.layer(batch).square().mean()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=0.0)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["toy"] = [
-            self.step,
-            self.tokens_seen,
-            dict(self.language_tokens),
-            dict(self.language_epochs),
-        ]
+        checkpoint["toy"] = [self.step, self.tokens_seen, dict(self.ledger)]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.step, self.tokens_seen, self.language_tokens, self.language_epochs = checkpoint["toy"]
+        self.step, self.tokens_seen, self.ledger = checkpoint["toy"]
 
 
 class Recorder(Logger):

@@ -9,6 +9,8 @@ from pytorch_lightning import Callback
 from callbacks.language_metrics import LanguageMetrics
 from marco.errors import ConfigError
 
+COUNTS = ("tokens", "documents", "bytes", "truncated_tokens", "padding")
+
 
 def test_values_of_an_interval(toy: Any, fit_toy: Any) -> None:
     recorder = fit_toy(toy(steps=5), LanguageMetrics(every_n_steps=2))
@@ -21,8 +23,8 @@ def test_values_of_an_interval(toy: Any, fit_toy: Any) -> None:
         # step 3: 100 English tokens, step 4: 60
         "train/loss/eng": pytest.approx((100 * 10 / 3 + 60 * 10 / 4) / 160),
         "train/loss/tha": pytest.approx(2 * 10 / 4),
-        "data/tokens/eng": 320,
-        "data/tokens/tha": 80,
+        **{f"data/{field}/eng": 320 for field in COUNTS},
+        **{f"data/{field}/tha": 80 for field in COUNTS},
         "data/epochs/eng": pytest.approx(0.32),
         "data/epochs/tha": pytest.approx(0.08),
     }
@@ -51,8 +53,9 @@ def test_a_step_without_tokens_has_no_weight(toy: Any, fit_toy: Any) -> None:
         def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
             if pl_module.at_boundary and pl_module.step == 2:
                 pl_module.tokens_seen -= 100
-                pl_module.language_tokens["eng"] -= 60
-                pl_module.language_tokens["tha"] -= 40
+                for code, count in (("eng", 60), ("tha", 40)):
+                    counts = pl_module.ledger[code]
+                    pl_module.ledger[code] = [number - count for number in counts]
                 pl_module.last_metrics["train/loss"] = float("nan")
                 pl_module.language_losses["tha"] = float("nan")
 

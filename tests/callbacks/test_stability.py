@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ from torch.utils.data import DataLoader
 
 from callbacks.stability import Stability
 from marco.data.batches import Cut, MixedBatches
-from marco.data.streams import TokenStream
+from marco.data.stores import MemoryStore, Source
 from marco.errors import ConfigError, TrainingError
+from marco.mixing import MixSchedule, QuotaOrder, Segment
 from marco.models import QwenModel
 from marco.objectives.causal_lm import CausalLanguageModel
 from marco.training.checkpoint import checkpoints, save
@@ -65,12 +67,12 @@ def run(
     folder: Path, stability: Stability, spikes: tuple[int, ...], steps: int = 16, save_at: int = -1
 ) -> tuple[Planted, list[torch.Tensor]]:
     tokens = np.random.default_rng(0).integers(1, 40, 300).astype(np.int32)
-    tokens[::10] = 0
-    stream = TokenStream("swh", tokens, 0, 30, 300)
+    tokens[9::10] = 0
+    source = Source("swh", "swh", MemoryStore(tokens, np.arange(10, 301, 10)), 0)
     model = QwenModel("qwen2", 16, 32, 1, 2, 1, 64, True).build(40, seed=0)
     module = Planted(
         CausalLanguageModel(model, 40),
-        streams=[stream],
+        sources=[source],
         optimizer=AdamW(lr=1e-2),
         schedule=Constant(warmup=0.0),
         cut=Cut(2, 2),
@@ -80,7 +82,16 @@ def run(
         context=RunContext(folder, {"seed": 0}, "none", "none"),
     )
     module.spikes = spikes
-    batches = MixedBatches([stream], {"swh": 1.0}, length=8, cut=Cut(2, 2), seed=0, steps=steps)
+    schedule = MixSchedule((Segment("", steps * 16, {"swh": 1.0}, {"swh": 1.0}),))
+    batches = MixedBatches(
+        [source],
+        partial(QuotaOrder, schedule, 8),
+        length=8,
+        cut=Cut(2, 2),
+        seed=0,
+        steps=steps,
+        token_bytes=np.ones(40, np.int64),
+    )
     watch = Watch(save_at)
     settings = TrainerSettings("cpu", precision="fp32")
     trainer = settings.lightning(1, [stability, watch], [], folder)
@@ -115,7 +126,7 @@ def test_several_in_a_row_roll_back(tmp_path: Path) -> None:
     assert torch.equal(weights[10], weights[4])  # back to step 5's weights, at once
     assert not torch.equal(weights[9], weights[4])
     assert module.step == 16
-    assert sum(module.counters) == 32  # the data went on
+    assert module.positions["swh"][0] == 32  # the data went on
     assert list(checkpoints(module.context.checkpoints)) == [5]
 
 

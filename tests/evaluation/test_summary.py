@@ -66,6 +66,7 @@ def test_the_summary_has_exactly_its_keys() -> None:
             "tokens_per_second": 1500.0,
             "peak_memory_bytes": 1 << 20,
         },
+        "ledger": {},
     }
 
 

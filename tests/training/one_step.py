@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,9 @@ from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader
 
 from marco.data.batches import Cut, MixedBatches
-from marco.data.streams import TokenStream
+from marco.data.ledger import FIELDS
+from marco.data.stores import MemoryStore, Source
+from marco.mixing import MixSchedule, QuotaOrder, Segment
 from marco.models import QwenModel
 from marco.objectives.causal_lm import CausalLanguageModel
 from marco.training.context import RunContext
@@ -31,14 +34,15 @@ from marco.training.trainer import TrainerSettings
 SEQUENCES, LENGTH, END = 8, 24, 0
 
 
-def streams() -> list[TokenStream]:
+def sources() -> list[Source]:
     """Three languages of random tokens, of very different sizes."""
     generator = np.random.default_rng(0)
     found = []
     for language, size in (("eng", 400), ("swh", 37), ("tha", 150)):
         tokens = generator.integers(1, 60, size).astype(np.int32)
-        tokens[:: max(2, size // 9)] = END
-        found.append(TokenStream(language, tokens, END, 9, size))
+        tokens[:: -max(2, size // 9)] = END
+        store = MemoryStore(tokens, np.flatnonzero(tokens == END) + 1)
+        found.append(Source(language, language, store, END, size))
     return found
 
 
@@ -51,6 +55,7 @@ class MaskedBatches(MixedBatches):
             rows = range(SEQUENCES)[self.cut.rows(number % self.cut.accumulation)]
             for row, place in enumerate(rows):
                 batch["labels"][row, masked[place] :] = -100
+                batch["counts"][row, FIELDS.index("target_tokens")] = masked[place]
             batch["target_tokens"] = sum(masked)
             yield batch
 
@@ -86,7 +91,7 @@ def gradient(
     cut = Cut(SEQUENCES, micro_sequences, int(os.environ.get("RANK", "0")), settings.devices)
     module = MarcoModule(
         CausalLanguageModel(model, 60),
-        streams=streams(),
+        sources=sources(),
         optimizer=AdamW(lr=1e-3, clip_norm=0.1),
         schedule=Constant(),
         cut=cut,
@@ -95,13 +100,16 @@ def gradient(
         flops_per_token=1.0,
         context=RunContext(folder, {"seed": 0}, "none", "none"),
     )
+    equal = dict.fromkeys(("eng", "swh", "tha"), 1 / 3)
+    schedule = MixSchedule((Segment("", SEQUENCES * LENGTH, equal, equal),))
     batches = MaskedBatches(
-        module_streams := streams(),
-        {stream.language: 1 / len(module_streams) for stream in module_streams},
+        sources(),
+        partial(QuotaOrder, schedule, LENGTH),
         length=LENGTH,
         cut=cut,
         seed=3,
         steps=1,
+        token_bytes=np.ones(60, np.int64),
     )
     capture = Capture()
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)

@@ -309,16 +309,18 @@ def test_another_grouping_of_parameters_is_refused(tmp_path: Path) -> None:
         load(weights_only, model, fused(model))
 
 
-def test_a_newer_format_is_an_error_not_damage(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("step", "advice"), [(1, "Update marco"), (-1, "Use an earlier marco")])
+def test_another_format_is_an_error_not_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, advice: str
 ) -> None:
+    other = manifests.FORMAT_VERSION + step
     with monkeypatch.context() as patch:
-        patch.setattr(manifests, "FORMAT_VERSION", 2)
+        patch.setattr(manifests, "FORMAT_VERSION", other)
         path = save(tmp_path, Tiny())
     for read in (checkpoint.read_manifest, checkpoint.verify, lambda p: load(p, Tiny())):
-        with pytest.raises(CheckpointError, match=r"format 2.*reads up to 1"):
+        with pytest.raises(CheckpointError, match=rf"format {other}.*reads {other - step}"):
             read(path)
-    with pytest.raises(CheckpointError, match="Update marco"):
+    with pytest.raises(CheckpointError, match=advice):
         checkpoint.latest(tmp_path)
 
 

@@ -7,19 +7,19 @@ from pathlib import Path
 
 from marco.errors import CheckpointError
 from marco.training.checkpoints.folder import CheckpointWarning, checkpoints
-from marco.training.checkpoints.manifest import NewerFormatError, problems_of_files, read_manifest
+from marco.training.checkpoints.manifest import OtherFormatError, problems_of_files, read_manifest
 from marco.training.checkpoints.ranks import rank, together
 
 
 def verify(path: Path, *, hashes: bool = True) -> list[str]:
     """Return what is wrong with a checkpoint, each line opening with a file's name; [] when sound.
 
-    ``hashes=False`` looks at sizes only. A newer format raises `CheckpointError`: such a
+    ``hashes=False`` looks at sizes only. Another format raises `CheckpointError`: such a
     checkpoint may be sound, only not for this version.
     """
     try:
         manifest = read_manifest(path)
-    except NewerFormatError:
+    except OtherFormatError:
         raise
     except CheckpointError as error:
         return [str(error)]

@@ -56,7 +56,7 @@ def load(
     The number of processes and the wrapping (plain, DDP, FSDP2) may differ from the writer's.
     Without an optimizer only the model is read, cast to its types. ``tokenizer_fingerprint=None``
     skips that check; ``check_hashes=False`` saves reading everything twice after `latest`.
-    Raises `CheckpointError`: damaged, another model or tokenizer, a newer format. All that is
+    Raises `CheckpointError`: damaged, another model, tokenizer or format. All that is
     checked before the first tensor changes.
     """
     named = model_tensors(model)

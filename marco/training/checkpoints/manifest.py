@@ -14,13 +14,13 @@ from marco.errors import CheckpointError
 from marco.training.checkpoints.files import read_json, sha256_of, sha256_of_json, write_json
 
 FORMAT = "marco-checkpoint"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 knew the data's position by sequences alone
 MANIFEST = "manifest.json"
 _PACKAGES = ("marco-train", "torch", "transformers", "pytorch-lightning", "safetensors", "numpy")
 
 
-class NewerFormatError(CheckpointError):
-    """A checkpoint of a later version of marco: perhaps sound, but not to be understood here."""
+class OtherFormatError(CheckpointError):
+    """A checkpoint of another version of marco: perhaps sound, but not to be understood here."""
 
 
 @dataclass(frozen=True)
@@ -59,17 +59,18 @@ class Manifest:
 def read_manifest(path: Path) -> Manifest:
     """Read the manifest of the checkpoint ``path``.
 
-    Raises `CheckpointError` when it is missing, damaged, of a newer format, or names a file
+    Raises `CheckpointError` when it is missing, damaged, of another format, or names a file
     outside the checkpoint's folder.
     """
     body = read_json(path / MANIFEST)
     if not isinstance(body, dict) or body.get("format") != FORMAT:
         raise CheckpointError(f"{path / MANIFEST} is not the manifest of a checkpoint of marco's")
     version = body.get("version")
-    if isinstance(version, int) and version > FORMAT_VERSION:
-        raise NewerFormatError(
-            f"{path} has checkpoint format {version}; this version of marco reads up to "
-            f"{FORMAT_VERSION}. Update marco to read it."
+    if isinstance(version, int) and version != FORMAT_VERSION:
+        advice = "Update marco" if version > FORMAT_VERSION else "Use an earlier marco"
+        raise OtherFormatError(
+            f"{path} has checkpoint format {version}; this version of marco reads "
+            f"{FORMAT_VERSION}. {advice} to read it."
         )
     digest = body.pop("digest", None)
     if digest != sha256_of_json(body):

@@ -1,0 +1,62 @@
+"""What `conf/data` configures: a whole corpus, or one source of a composed one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from marco.data.documents import Corpus
+from marco.data.stores import Source
+from marco.data.tokenise import tokenise_corpus
+
+if TYPE_CHECKING:
+    from marco.tokenizers import Tokenizer
+
+
+class Data(ABC):
+    """A corpus: what is trained on, and what is held out for evaluation."""
+
+    @abstractmethod
+    def language_codes(self) -> list[str]:
+        """Return the canonical codes of the languages that are evaluated, in order."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise ConfigError or DataError for what can be seen without reading the text."""
+
+    @abstractmethod
+    def load(self) -> Corpus:
+        """Read the documents: what is held out, and what an own tokenizer is trained on."""
+
+    def source_names(self) -> list[str]:
+        """Return the names that the mix gives shares to."""
+        return self.language_codes()
+
+    def holds_out(self) -> bool:
+        """Whether there is held-out text."""
+        return True
+
+    def open_sources(self, corpus: Corpus, tokenizer: Tokenizer) -> list[Source]:
+        """Return the sources, in the order of `source_names`; `corpus` is what `load` returned."""
+        return tokenise_corpus(corpus, tokenizer)
+
+
+class SourceSettings(ABC):
+    """One source of a composed corpus (`data=mixture`).
+
+    Its `language` (None where the source's name is one) is set by the settings that derive.
+    """
+
+    language: str | None
+
+    @abstractmethod
+    def check(self, where: str) -> None:
+        """Raise ConfigError or DataError, naming the key `where`, before anything starts."""
+
+    @abstractmethod
+    def open(self, name: str, language: str, tokenizer: Tokenizer) -> Source:
+        """Return the source; text is tokenised the first time.
+
+        Raises:
+            ConfigError, DataError: it cannot be used.
+        """
