@@ -106,7 +106,7 @@ class MixedBatches(IterableDataset[MicroBatch]):
     Args:
         sources: what is mixed; their order numbers the rows' `source`.
         order: makes the order of sources: called with `size(source, draw)`, the tokens of a
-            sequence.
+            sequence, or with None where all are of `length`.
         length: places per sequence.
         pack: how documents become sequences.
         cut: how a global batch is cut.
@@ -119,7 +119,7 @@ class MixedBatches(IterableDataset[MicroBatch]):
     def __init__(
         self,
         sources: Sequence[Source],
-        order: Callable[[Callable[[int, int], int]], Order],
+        order: Callable[[Callable[[int, int], int] | None], Order],
         *,
         length: int,
         cut: Cut,
@@ -174,7 +174,7 @@ class MixedBatches(IterableDataset[MicroBatch]):
         def size(source: int, draw: int) -> int:
             return sum(stop - start for start, stop in packings[source].pieces(draw))
 
-        order = self.order(size)
+        order = self.order(None if self.pack == "concat" else size)
         order.load_state_dict({name: place[:2] for name, place in self.positions.items()})
         return order
 
