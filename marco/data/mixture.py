@@ -70,12 +70,12 @@ class Mixture(Data):
             settings.check(f"data.sources.{name}")
 
     def load(self) -> Corpus:
-        """See `Data`: the text of `base`, and of `held_out` what is held out."""
+        """See `Data`: the documents of `base`, and of `held_out` what is held out."""
         base = Corpus({}, {}) if self.base is None else self.base.load()
         if self.held_out is None:
             return base
         other = self.held_out.load()
-        return Corpus(base.train or other.train, other.held_out, base.notes + other.notes)
+        return Corpus(base.train, other.held_out, base.notes + other.notes)
 
     def open_sources(self, corpus: Corpus, tokenizer: Tokenizer) -> list[Source]:
         """See `Data`."""

@@ -52,8 +52,17 @@ class EmbeddedTokenizer:
         """Train on ``corpus.train`` (2 s per MB of text), or take the same from the cache.
 
         The result depends on the training texts and their order, not on the machine.
+
+        Raises:
+            ConfigError: the corpus has no documents, only sources that are tokens already.
         """
         from tokenizers import Tokenizer as Backend
+
+        if not any(corpus.train.values()):
+            raise ConfigError(
+                "tokenizer=embedded is trained on the text of the data, and this data has none "
+                "(only sources): choose tokenizer=qwen2, or give data.base."
+            )
 
         name = f"embedded-{self.vocab_size}"
         serialised = cached(f"{name}-{self._key(corpus)}.tokenizer", lambda: self._train(corpus))
