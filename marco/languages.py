@@ -48,6 +48,7 @@ class Language:
         iso639_1: the two-letter code, where there is one.
         udhr: code of its declaration in the UDHR corpus, where there is one.
         cldr: its locale in the CLDR lexicon, where there is one.
+        native_name: what it is called in the language itself, where CLDR says so ("Kiswahili").
     """
 
     code: str
@@ -59,6 +60,7 @@ class Language:
     iso639_1: str | None
     udhr: str | None
     cldr: str | None
+    native_name: str | None
 
 
 def get(code: str) -> Language:
@@ -163,11 +165,11 @@ def _rows() -> tuple[tuple[Language, tuple[str, ...]], ...]:
 def _parse() -> Iterator[tuple[Language, tuple[str, ...]]]:
     table = files("marco").joinpath("assets/languages.tsv").read_text(encoding="utf-8")
     for line in table.splitlines()[1:]:
-        code, name, script, family, group, iso639_1, udhr, cldr, aliases = (
+        code, name, script, family, group, iso639_1, udhr, cldr, native, aliases = (
             None if cell == "-" else cell for cell in line.split("\t")
         )
         if code is None or name is None or script is None or family is None or group is None:
             raise ValueError(f"marco/assets/languages.tsv: incomplete row {line!r}")
         way: Literal["ltr", "rtl"] = "rtl" if script in _RIGHT_TO_LEFT else "ltr"
-        language = Language(code, name, script, family, group, way, iso639_1, udhr, cldr)
+        language = Language(code, name, script, family, group, way, iso639_1, udhr, cldr, native)
         yield language, tuple(aliases.split("; ")) if aliases else ()
