@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import unicodedata
 
 import pytest
 from hypothesis import given
@@ -67,6 +68,23 @@ def test_rows_hold_what_the_corpora_need() -> None:
     assert (get("cmn").udhr, get("cmn").cldr) == ("cmn_hans", "zh")
     assert (get("asm").udhr, get("asm").cldr) == (None, "as")
     assert get("jpn").script == "Jpan"
+
+
+def test_native_names_are_in_the_script_of_the_text() -> None:
+    assert (get("swh").native_name, get("cmn").native_name) == ("Kiswahili", "中文")
+    assert (get("nob").native_name, get("nno").native_name) == ("norsk bokmål", "norsk nynorsk")
+    assert get("ada").native_name is None  # CLDR has no locale of Dangme
+    assert all(get(code).native_name for code in MARCO_LANGUAGES)
+    named = [row for row in EVERY if row.native_name]
+    assert len(named) > 180
+    scripts = {"Arab": "ARABIC", "Cyrl": "CYRILLIC", "Deva": "DEVANAGARI", "Latn": "LATIN"}
+    for row in named:
+        assert row.native_name is not None
+        assert unicodedata.is_normalized("NFC", row.native_name)
+        letters = [unicodedata.name(letter) for letter in row.native_name if letter.isalpha()]
+        assert all(
+            name.startswith((scripts.get(row.script, ""), "MODIFIER LETTER")) for name in letters
+        ), row
 
 
 def test_rows_are_sorted_unique_and_complete() -> None:

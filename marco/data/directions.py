@@ -72,11 +72,13 @@ class Directions:
         """
         if not isinstance(self.rule, str):
             for direction in self.rule:
-                for code in set(direction) - set(codes):
-                    raise ConfigError(
-                        f"{key}.{'-'.join(direction)}: there are no pairs with {get(code).name} "
-                        f"({code}), but with {', '.join(codes)}.{nearest(code, codes)}"
-                    )
+                for code in direction:
+                    if code not in codes:
+                        raise ConfigError(
+                            f"{key}.{'-'.join(direction)}: there are no pairs with "
+                            f"{get(code).name} ({code}), but with {', '.join(codes)}."
+                            f"{nearest(code, codes)}"
+                        )
         if not any(self.weight(*direction) for direction in permutations(codes, 2)):
             raise ConfigError(f"{key}: no direction has a weight among {', '.join(codes)}.")
 

@@ -10,20 +10,19 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-import unicodedata
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
-from itertools import combinations, islice
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from marco.data import pair_counts
 from marco.data.directions import Direction, Directions, draw
 from marco.data.documents import Document
 from marco.data.language_names import Names, language_name, native_drawn
-from marco.data.pair_counts import PairCounts
+from marco.data.pair_counts import REPEATED, PairCounts
+from marco.data.pair_filter import Filter, candidates
 from marco.data.pair_hash import texts_id, uniform
 from marco.data.templates import Template, chosen_templates
 from marco.errors import ConfigError, DataError
@@ -85,7 +84,10 @@ class ParallelText(ABC):
         Raises:
             ConfigError, DataError: `where` (data.sources.parallel) and the key that is wrong.
         """
-        self._language(where.rpartition(".")[2])
+        try:
+            self._language(where.rpartition(".")[2])
+        except ConfigError as error:
+            raise ConfigError(f"{where}.language: {error}") from None
         if self.pairs_per_row is not None and self.pairs_per_row < 1:
             raise ConfigError(f"{where}.pairs_per_row={self.pairs_per_row}: at least 1, or null.")
         ratio = self.max_length_ratio
@@ -107,15 +109,16 @@ class ParallelText(ABC):
         directions = Directions.parse(self.directions, f"{name}.directions")
         templates = chosen_templates(self.templates, f"{name}.templates")
         language = self._language(name)
+        refused = Filter(self.drop_copies, self.max_length_ratio)
         seen: set[bytes] = set()
         for raw in self.rows(counts):
-            texts, weighted = self._candidates(raw, directions, counts)
+            texts, weighted = candidates(raw, directions, refused, counts)
             row_draw = partial(self._draw, texts_id(texts))
             for source, target in draw(weighted, self.pairs_per_row, row_draw):
                 pair = texts_id({code: texts[code] for code in (source, target)})
                 key = pair + (b">" if source < target else b"<")
                 if key in seen:
-                    counts.dropped[pair_counts.REPEATED] += 1
+                    counts.dropped[REPEATED] += 1
                     continue
                 if self.drop_duplicates:
                     seen.add(key)
@@ -160,38 +163,6 @@ class ParallelText(ABC):
 
     def _language(self, name: str) -> str:
         return "mul" if self.language == "mul" else get(self.language or name).code
-
-    def _candidates(
-        self, row: Mapping[str, str], directions: Directions, counts: PairCounts
-    ) -> tuple[dict[str, str], list[tuple[Direction, float]]]:
-        """Return the row's texts, and every direction that may be drawn; count all the others."""
-        texts = {code: unicodedata.normalize("NFC", row[code]).strip() for code in sorted(row)}
-        filled = {code: text for code, text in texts.items() if text}
-        if len(texts) < 2:
-            counts.dropped[pair_counts.ALONE] += 1
-            return filled, []
-        counts.rows += 1
-        counts.pairs += math.comb(len(texts), 2)
-        if empty := math.comb(len(texts), 2) - math.comb(len(filled), 2):
-            counts.dropped[pair_counts.EMPTY] += empty
-        weighted: list[tuple[Direction, float]] = []
-        for one, other in combinations(filled, 2):
-            if reason := self._refused(filled[one], filled[other]):
-                counts.dropped[reason] += 1
-                continue
-            ways = [(way, directions.weight(*way)) for way in ((one, other), (other, one))]
-            if not any(weight for _, weight in ways):
-                counts.dropped[pair_counts.NO_DIRECTION] += 1
-            weighted += [(way, weight) for way, weight in ways if weight]
-        return filled, weighted
-
-    def _refused(self, one: str, other: str) -> str | None:
-        if self.drop_copies and one == other:
-            return pair_counts.COPY
-        shorter, longer = sorted((len(one), len(other)))
-        if self.max_length_ratio is not None and longer > self.max_length_ratio * shorter:
-            return pair_counts.LENGTH
-        return None
 
     def _draw(self, id: bytes, number: int) -> float:
         return uniform(self.seed, id, f"direction {number}")
