@@ -112,7 +112,7 @@ def _listed(pattern: str, where: str) -> Iterator[ShardFile]:
     parents = {name.rpartition("/")[0] for name in wanted}
     entries: dict[str, dict[str, Any]] = {}
     for folder in sorted(folders | parents):
-        listed = retried(partial(files.ls, folder, detail=True), f"listing {folder}")
+        listed = retried(partial(files.ls, folder, detail=True), f"listing {_url(files, folder)}")
         inside = {str(entry["name"]): entry for entry in listed}
         entries.update(inside)
         if folder in folders:
@@ -126,7 +126,7 @@ def _listed(pattern: str, where: str) -> Iterator[ShardFile]:
         mine = [entries.get(name.removesuffix(SHARD) + end) for end in (SHARD, INDEX, LOSS)]
         size, index, loss = (None if entry is None else int(entry["size"]) for entry in mine)
         yield ShardFile(
-            path=name if "file" in _protocols(files) else str(files.unstrip_protocol(name)),
+            path=_url(files, name),
             version="/".join(_version(entry) for entry in mine if entry is not None),
             size=size or 0,
             index=index,
@@ -154,14 +154,15 @@ def _matches(
 def _kind(files: AbstractFileSystem, name: str) -> str | None:
     """Return "file" or "directory"; None where nothing is. (`exists` calls a failure nothing.)"""
     try:
-        return str(retried(partial(files.info, name), f"looking for {name}")["type"])
+        return str(retried(partial(files.info, name), f"looking for {_url(files, name)}")["type"])
     except FileNotFoundError:
         return None
 
 
-def _protocols(files: AbstractFileSystem) -> tuple[str, ...]:
-    names = files.protocol
-    return (names,) if isinstance(names, str) else tuple(names)
+def _url(files: AbstractFileSystem, name: str) -> str:
+    """Return what names a file everywhere: a local one's path, another one's URL."""
+    protocols = [files.protocol] if isinstance(files.protocol, str) else files.protocol
+    return name if "file" in protocols else str(files.unstrip_protocol(name))
 
 
 def _version(entry: dict[str, Any]) -> str:

@@ -71,14 +71,16 @@ def token_bytes_of(shard: ShardFile, where: str) -> int:
     assert shard.index is not None
     tail = (shard.index - ENTRY_BYTES, shard.index)
     try:
-        text = retried(lambda: files.cat_file(f"{name}.metadata"), f"reading {name}.metadata")
+        text = retried(lambda: files.cat_file(f"{name}.metadata"), f"reading {shard.path}.metadata")
         said = text.split(b"\n", 1)[0].rpartition(b"|")[2].strip()
         if said in (b"2", b"4"):
             return int(said)
     except FileNotFoundError:
         pass  # written with save_final_metadata=False
     try:
-        data = retried(lambda: files.cat_file(f"{name}.index", *tail), f"reading {name}.index")
+        data = retried(
+            lambda: files.cat_file(f"{name}.index", *tail), f"reading {shard.path}.index"
+        )
     except FileNotFoundError:
         raise DataError(f"{shard.path}.index was there a moment ago, and is gone.") from None
     tokens = int.from_bytes(data, "little")

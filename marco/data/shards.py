@@ -56,7 +56,10 @@ class Shards:
         if not self.cache_gigabytes > 0:
             raise ConfigError(f"{where}.cache_gigabytes={self.cache_gigabytes}: more than 0.")
         if self.language is not None and self.language != _MANY_LANGUAGES:
-            get(self.language)
+            try:
+                get(self.language)
+            except ConfigError as error:
+                raise ConfigError(f"{where}.language: {error}") from None
         check_stamps(self._list(where), None, self.unstamped, where)
 
     def open(self, name: str, language: str, tokenizer: Tokenizer) -> Source:
