@@ -4,14 +4,14 @@ The tiles of a product, Triton's or cuBLAS', run in waves of one program a proce
 order. In a wave each distinct row tile of A and column tile of B comes from memory once, whole
 depth. A program that walks over several column tiles reads its row tile again for each, from memory
 if the wave's row tiles exceed half of the L2 cache. An operand that fits half of it comes once
-altogether. The output is written once, and read too where it is added to. What else a kernel takes
-moves as often as `PASSES` says. cuBLAS takes tiles of 128 × 256, the shorter side of the grid
-fastest.
+altogether. Where programs make two products in turn, both operands must fit together. The output is
+written once, and read too where it is added to. What else a kernel takes moves as often as `PASSES`
+says. cuBLAS takes tiles of 128 × 256, the shorter side of the grid fastest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -34,16 +34,19 @@ class Product:
         sides: rows and columns.
         tiles: rows and columns that one program takes.
         depth: what is summed over.
-        rows_at: the axis of the grid that goes over rows; axis 0 is the fastest.
+        group: row tiles that programs go over first, then columns, then groups
+            (`marco.kernels._grid`): 1 is columns fastest.
         walk: column tiles that a program takes one after the other.
+        beside: depth of the other product that the same programs make in turn.
     """
 
     operands: tuple[str, str]
     sides: tuple[int, int]
     tiles: tuple[int, int]
     depth: int
-    rows_at: int
+    group: int
     walk: int = 1
+    beside: int = 0
 
     @property
     def flops(self) -> int:
@@ -52,55 +55,73 @@ class Product:
 
     def fetched(self, element: int) -> tuple[int, int]:
         """Bytes of a and of b that come from memory, `element` bytes a number."""
-        grid = [-(-side // tile) for side, tile in zip(self.sides, self.tiles, strict=True)]
+        rows, columns = (-(-s // t) for s, t in zip(self.sides, self.tiles, strict=True))
+        cached = CHIP.l2 // 2 // ((self.depth + self.beside) * element)
         both = []
-        for which in (0, 1):
-            side, tile, line = self.sides[which], self.tiles[which], self.depth * element
-            fast = (which == 0) == (self.rows_at == 0)
-            again = self.walk if which == 0 else 1
-            both.append(_fetched(side, tile, line, grid[which], grid[1 - which], fast, again))
+        for which, again in ((0, self.walk), (1, 1)):
+            side, tile = self.sides[which], self.tiles[which]
+            lines = _lines(side, tile, rows, columns, self.group, which, again, cached)
+            both.append(lines * self.depth * element)
         return both[0], both[1]
 
 
 @cache
-def _fetched(side: int, tile: int, line: int, own: int, other: int, fast: bool, again: int) -> int:
-    """Bytes of one operand: `own` tiles of `tile` lines each, against `other` of its partner."""
-    if side * line <= CHIP.l2 / 2:
-        return side * line
-    programs = range(own * other)
-    order = [at % own if fast else at // other for at in programs]
-    waves = (order[at : at + CHIP.processors] for at in programs[:: CHIP.processors])
+def _lines(
+    side: int,
+    tile: int,
+    rows: int,
+    columns: int,
+    group: int,
+    which: int,
+    again: int,
+    cached: int,
+) -> int:
+    """Lines of one operand that a grid of `rows` × `columns` tiles fetches; `cached` lines stay."""
+    if side <= cached:
+        return side
+    programs = list(order(rows, columns, group))
     total = 0
-    for wave in waves:
-        lines = sum(min(tile, side - at * tile) for at in set(wave))
-        total += lines * line * (again if lines * line > CHIP.l2 / 2 else 1)
+    for first in range(0, len(programs), CHIP.processors):
+        wave = {tiles[which] for tiles in programs[first : first + CHIP.processors]}
+        lines = sum(min(tile, side - at * tile) for at in wave)
+        total += lines * (again if lines > cached else 1)
     return total
+
+
+def order(rows: int, columns: int, group: int) -> Iterator[tuple[int, int]]:
+    """Row and column tile of each program."""
+    for first in range(0, rows, group):
+        for column in range(columns):
+            for row in range(first, min(first + group, rows)):
+                yield row, column
 
 
 def cublas(a: Tensor, b: Tensor) -> Product:
     """The product of two matrices by cuBLAS."""
     sides = a.shape[0], b.shape[1]
     rows_fast = sides[0] / CUBLAS_TILE[0] <= sides[1] / CUBLAS_TILE[1]
-    return Product(("a", "b"), sides, CUBLAS_TILE, a.shape[1], 0 if rows_fast else 1)
+    rows = -(-sides[0] // CUBLAS_TILE[0])
+    return Product(("a", "b"), sides, CUBLAS_TILE, a.shape[1], rows if rows_fast else 1)
 
 
 Given = Mapping[str, Any]
 
 
-def _of_logits(a: str, b: str, given: Given, depth: str) -> Product:
+def _of_logits(a: str, b: str, given: Given, depth: str, other: str | None = None) -> Product:
     """Of one of the distillation's kernels that make logits."""
     columns, tile = given["limit"], given["slab"]
     if "first" in given:  # the backward: a slab a launch, of which a program takes one tile
         columns, tile = min(tile, columns - given["first"]), given["b_row"]
     walk = -(-tile // given["b_row"])
     sides, tiles = (given["tokens"], columns), (given["b_token"], tile)
-    return Product((a, b), sides, tiles, given[depth], rows_at=1, walk=walk)
+    beside = 0 if other is None else given[other]
+    return Product((a, b), sides, tiles, given[depth], given["group"], walk, beside)
 
 
 def _both_logits(given: Given) -> list[Product]:
     return [
-        _of_logits("sh_ptr", "sw_ptr", given, "s_size"),
-        _of_logits("th_ptr", "tw_ptr", given, "t_size"),
+        _of_logits("sh_ptr", "sw_ptr", given, "s_size", "t_size"),
+        _of_logits("th_ptr", "tw_ptr", given, "t_size", "s_size"),
     ]
 
 
@@ -112,7 +133,7 @@ PRODUCTS: dict[str, Callable[[Given], list[Product]]] = {
             (given["tokens"], given["vocabulary"]),
             (given["tile_t"], given["tile_v"] * given["tiles_a_part"]),
             given["hidden"],
-            rows_at=1,
+            group=given["group"],
             walk=given["tiles_a_part"],
         )
     ],
@@ -122,7 +143,7 @@ PRODUCTS: dict[str, Callable[[Given], list[Product]]] = {
             (given["tokens"], given["end"] - given["first"]),
             (given["tile_t"], given["tile_v"]),
             given["hidden"],
-            rows_at=1,
+            group=given["group"],
         )
     ],
     "linear_cross_entropy_product_kernel": lambda given: [
@@ -131,7 +152,7 @@ PRODUCTS: dict[str, Callable[[Given], list[Product]]] = {
             (given["rows"], given["columns"]),
             (given["tile_m"], given["tile_n"]),
             given["depth"],
-            rows_at=1,
+            group=given["group"],
         )
     ],
     "linear_distillation_lse_kernel": lambda given: [_of_logits("h_ptr", "w_ptr", given, "size")],
@@ -143,7 +164,7 @@ PRODUCTS: dict[str, Callable[[Given], list[Product]]] = {
             (given["tokens"], given["size"]),
             (given["b_token"], given["b_size"]),
             given["rows"],
-            rows_at=1,
+            group=given["group"],
         )
     ],
 }

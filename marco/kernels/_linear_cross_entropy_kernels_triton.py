@@ -5,6 +5,8 @@ from __future__ import annotations
 import triton  # type: ignore[import-untyped]
 import triton.language as tl  # type: ignore[import-untyped]
 
+from marco.kernels._grid import tile_of_program
+
 #: Where the running maximum starts: finite, so that a tile of -inf logits adds 0 and not NaN.
 FLOOR: tl.constexpr = tl.constexpr(-1e38)
 #: Gradient filtering drops what rounds away beside 1 in bf16 (arXiv 2411.09009, section 4.3).
@@ -75,6 +77,7 @@ def linear_cross_entropy_fwd_kernel(
     vocabulary: tl.tensor,
     hidden: tl.tensor,
     tiles_a_part: tl.tensor,
+    group: tl.tensor,
     gathered: tl.constexpr,
     smoothed: tl.constexpr,
     statistics: tl.constexpr,
@@ -87,14 +90,13 @@ def linear_cross_entropy_fwd_kernel(
     `gathered`: of the tokens only the first `count` of `place` take part, here and below; how many
     they are, the host need not know.
     """
-    # Parts vary fastest: the programs that run together then share their tiles of tokens.
-    part = tl.program_id(0)
-    parts = tl.num_programs(0)
-    rows = tl.program_id(1) * tile_t + tl.arange(0, tile_t)
     if gathered:
         tokens = tl.load(count_ptr)
         if tl.program_id(1) * tile_t >= tokens:
             return
+    tile, part = tile_of_program(tokens, tile_t, group)
+    parts = tl.num_programs(0)
+    rows = tile * tile_t + tl.arange(0, tile_t)
     m_rows = rows < tokens
     if gathered:
         rows = tl.load(place_ptr + rows, mask=m_rows, other=0)
@@ -169,6 +171,7 @@ def linear_cross_entropy_bwd_kernel(
     d_stride: tl.tensor,
     z_loss: tl.tensor,
     smoothing: tl.tensor,
+    group: tl.tensor,
     gathered: tl.constexpr,
     filtered: tl.constexpr,
     tile_t: tl.constexpr,
@@ -179,13 +182,12 @@ def linear_cross_entropy_bwd_kernel(
 
     `d` has a row for each token that takes part.
     """
-    # Vocabulary tiles vary fastest: the slab of the head stays in the L2 cache.
-    tile = tl.program_id(0)
-    d_rows = tl.program_id(1) * tile_t + tl.arange(0, tile_t)
     if gathered:
         tokens = tl.load(count_ptr)
         if tl.program_id(1) * tile_t >= tokens:
             return
+    row_tile, tile = tile_of_program(tokens, tile_t, group)
+    d_rows = row_tile * tile_t + tl.arange(0, tile_t)
     within = tile * tile_v + tl.arange(0, tile_v)
     columns = first + within
     m_rows = d_rows < tokens
@@ -214,7 +216,7 @@ def linear_cross_entropy_bwd_kernel(
         m_dropped = (tl.abs(b_d) < FILTER_BELOW) | ~m_d
         b_d = tl.where(m_dropped, 0.0, b_d)
         kept = tl.max(tl.where(m_dropped, 0, 1))
-        tl.store(kept_ptr + tl.program_id(1) * tl.num_programs(0) + tile, kept)
+        tl.store(kept_ptr + row_tile * tl.num_programs(0) + tile, kept)
     b_d *= b_grad[:, None]
     d_ptrs = d_ptr + d_rows.to(tl.int64)[:, None] * d_stride + within[None, :]
     tl.store(d_ptrs, _round(b_d, d_ptr.dtype.element_ty), mask=m_d)
@@ -236,6 +238,7 @@ def linear_cross_entropy_product_kernel(
     a_stride_depth: tl.tensor,
     kept_stride_row: tl.tensor,
     kept_stride_depth: tl.tensor,
+    group: tl.tensor,
     gathered: tl.constexpr,
     accumulate: tl.constexpr,
     filtered: tl.constexpr,
@@ -249,15 +252,15 @@ def linear_cross_entropy_product_kernel(
     of the marks are tile_m × tile_m, and tile_k divides tile_m. `gathered` says where the tokens
     are that take part: 1, rows of `out`; 2, rows of `b`; 0, neither.
     """
-    tile = tl.program_id(1)
-    row = tile * tile_m + tl.arange(0, tile_m)
-    column = tl.program_id(0) * tile_n + tl.arange(0, tile_n)
     if gathered == 1:
         rows = tl.load(count_ptr)
-        if tile * tile_m >= rows:
+        if tl.program_id(1) * tile_m >= rows:
             return
     if gathered == 2:
         depth = tl.load(count_ptr)
+    tile, column_tile = tile_of_program(rows, tile_m, group)
+    row = tile * tile_m + tl.arange(0, tile_m)
+    column = column_tile * tile_n + tl.arange(0, tile_n)
     m_row = row < rows
     m_column = column < columns
     a_rows = a_ptr + row.to(tl.int64)[:, None] * a_stride_row

@@ -8,11 +8,13 @@ from torch import Tensor
 
 from marco.kernels import spaces
 from marco.kernels._counted import Counted
+from marco.kernels._grid import group_of_tiles, group_of_walks
 from marco.kernels._linear_cross_entropy_kernels_triton import (
     linear_cross_entropy_bwd_kernel,
     linear_cross_entropy_fwd_kernel,
     linear_cross_entropy_product_kernel,
 )
+from marco.kernels.device import device_of
 from marco.kernels.launches import launch
 from marco.kernels.spaces import Options
 from marco.kernels.tuning import choose
@@ -71,6 +73,7 @@ def forward(
             limit,
             width,
             tiles_a_part,
+            group_of_walks(tokens, tile_t, width * hidden.element_size()),
             gathered=counted is not None,
             smoothed=smoothed,
             statistics=statistics,
@@ -160,6 +163,7 @@ def _slab_by_slab(
     d_logits = hidden.new_empty(tokens, slab)
     place, count = (targets, targets) if counted is None else counted[1:]
     gathered = counted is not None
+    device = device_of(hidden)
     # cuBLAS is the fastest for a whole product, but can neither skip nor undo a scale.
     whole = not (filter_gradients or gathered or hidden.dtype == torch.float16)
 
@@ -170,7 +174,8 @@ def _slab_by_slab(
     kept = grad.new_empty(marks if filter_gradients else (0,), dtype=torch.int8)
 
     def make_gradient(first: int, options: Options) -> None:
-        grid = (triton.cdiv(slab, options["tile_v"]), triton.cdiv(tokens, options["tile_t"]))
+        tile = options["tile_t"], options["tile_v"]
+        grid = (triton.cdiv(slab, tile[1]), triton.cdiv(tokens, tile[0]))
         launch(
             "linear_cross_entropy_bwd_kernel",
             linear_cross_entropy_bwd_kernel[grid],
@@ -192,6 +197,7 @@ def _slab_by_slab(
             slab,
             z_loss,
             label_smoothing,
+            group_of_tiles(tile, slab * width * weight.element_size(), device),
             gathered=gathered,
             filtered=filter_gradients,
             **options,
@@ -199,7 +205,8 @@ def _slab_by_slab(
 
     def multiply(a: Tensor, b: Tensor, out: Tensor, of_hidden: bool, options: Options) -> None:
         rows, columns = out.shape
-        grid = (triton.cdiv(columns, options["tile_n"]), triton.cdiv(rows, options["tile_m"]))
+        tile = options["tile_m"], options["tile_n"]
+        grid = (triton.cdiv(columns, tile[1]), triton.cdiv(rows, tile[0]))
         launch(
             "linear_cross_entropy_product_kernel",
             linear_cross_entropy_product_kernel[grid],
@@ -215,6 +222,7 @@ def _slab_by_slab(
             a.shape[1],
             *a.stride(),
             *((marks[1], 1) if of_hidden else (1, marks[1])),
+            group_of_tiles(tile, b.numel() * b.element_size(), device),
             gathered=(1 if of_hidden else 2) if gathered else 0,
             accumulate=of_hidden,
             filtered=filter_gradients,

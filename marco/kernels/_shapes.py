@@ -1,12 +1,30 @@
-"""Which shapes the operations take: nothing here imports Triton, nor waits for a device."""
+"""Which shapes the operations take, all on one device: nothing here imports Triton, nor waits."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
 
+def require_one_device(op: str, **tensors: Tensor | None) -> None:
+    """Raise ValueError unless all are where the first is; None is left out.
+
+    A kernel would take the others' addresses for its own device's.
+    """
+    (first, x), *others = ((name, x) for name, x in tensors.items() if x is not None)
+    for name, other in others:
+        if other.device != x.device:
+            raise ValueError(
+                f"{op}: {first} is on {x.device} and {name} on {other.device}; "
+                f"{name} should be on {x.device} too."
+            )
+
+
 def require_norm_shapes(op: str, x: Tensor, weight: Tensor, residual: Tensor | None = None) -> None:
-    """Raise ValueError unless x (and residual) is `[..., hidden]` and weight `[hidden]`."""
+    """Raise ValueError unless x (and residual) is `[..., hidden]` and weight `[hidden]`.
+
+    So it does where they are on different devices.
+    """
+    require_one_device(op, x=x, weight=weight, residual=residual)
     if x.ndim == 0 or weight.shape != x.shape[-1:]:
         raise ValueError(
             f"{op}: x {list(x.shape)} needs a weight of its last dimension; "
@@ -19,7 +37,11 @@ def require_norm_shapes(op: str, x: Tensor, weight: Tensor, residual: Tensor | N
 
 
 def require_rope_shapes(op: str, q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> None:
-    """Raise ValueError unless q and k differ in heads only and the tables fit them."""
+    """Raise ValueError unless q and k differ in heads only and the tables fit them.
+
+    So it does where they are on different devices.
+    """
+    require_one_device(op, q=q, k=k, cos=cos, sin=sin)
     if q.ndim != 4 or k.ndim != 4 or q.shape[:2] != k.shape[:2] or q.shape[3] != k.shape[3]:
         raise ValueError(
             f"{op}: q and k must be [batch, length, heads, head_dim] and differ in heads only; "

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from marco.kernels._derivatives import require_no_tangents
 from marco.kernels._float_types import require_float_types
 from marco.kernels._rms_norm_kernels import launch_backward, launch_forward
 from marco.kernels._shapes import require_norm_shapes
@@ -32,10 +33,12 @@ def add_rms_norm(x: Tensor, residual: Tensor, weight: Tensor, eps: float) -> tup
     input is read once and each output written once. Kept for the backward: `summed` (an output
     anyway) and weight; the backward takes the gradients of both outputs in one pass.
 
-    Raises ValueError where the shapes do not fit and TypeError for other types.
+    Raises ValueError where shapes or devices do not fit, TypeError for other types and
+    NotImplementedError in forward-mode AD.
     """
     require_norm_shapes("add_rms_norm", x, weight, residual)
     require_float_types("add_rms_norm", x=x, weight=weight, residual=residual)
+    require_no_tangents("add_rms_norm", x=x, weight=weight, residual=residual)
     y, summed = _add_rms_norm(x, residual, weight, eps)
     return y, summed
 

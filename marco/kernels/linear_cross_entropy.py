@@ -12,11 +12,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from marco.kernels._derivatives import require_no_tangents
+from marco.kernels._shapes import require_one_device
 from marco.kernels.torch_path import linear_cross_entropy as torch_path
 from marco.kernels.torch_path.embedding import Tie
 from marco.kernels.torch_path.types import compute_type
 
 Backend = Literal["torch", "triton"]
+
+#: torch's own loss must ignore something: what no target is.
+NEVER = torch.iinfo(torch.int64).min
 
 
 class TokenLosses(NamedTuple):
@@ -72,10 +77,12 @@ def linear_cross_entropy(
             `marco.kernels.torch_path.embedding.embedding` was given.
 
     Raises:
-        ValueError: shapes or types that do not fit, an argument out of its range, or
+        ValueError: shapes, types or devices that do not fit, an argument out of its range, or
             `filter_gradients` without `triton`.
+        NotImplementedError: forward-mode AD.
     """
     _check(hidden, weight, targets, limit, backend)
+    require_no_tangents("linear_cross_entropy", hidden=hidden, weight=weight)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing={label_smoothing} should be between 0 and 1.")
     if filter_gradients and backend != "triton":
@@ -158,12 +165,14 @@ def linear_cross_entropy_naive(
     weight: Tensor,
     targets: Tensor,
     *,
-    ignore_index: int = -100,
+    ignore_index: int | None = -100,
     z_loss: float = 0.0,
     label_smoothing: float = 0.0,
     limit: int | None = None,
 ) -> Tensor:
     """The same with whole logits, in plain torch; float64 stays float64."""
+    if ignore_index is None:
+        ignore_index = NEVER
     logits = functional.linear(hidden, weight if limit is None else weight[:limit])
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     losses = functional.cross_entropy(
@@ -182,6 +191,7 @@ def _check(
 ) -> None:
     if backend not in get_args(Backend):
         raise ValueError(f"backend={backend!r} should be one of {', '.join(get_args(Backend))}.")
+    require_one_device("linear_cross_entropy", hidden=hidden, weight=weight, targets=targets)
     if hidden.ndim != 2 or weight.ndim != 2 or targets.shape != hidden.shape[:1]:
         raise ValueError(
             f"hidden {tuple(hidden.shape)}, weight {tuple(weight.shape)} and targets "

@@ -16,7 +16,9 @@ import torch
 from torch import Tensor
 
 from marco.kernels._counted import counted
+from marco.kernels._derivatives import require_no_tangents
 from marco.kernels._linear_cross_entropy_launches_triton import backward, forward
+from marco.kernels._shapes import require_one_device
 
 TYPES = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -86,9 +88,10 @@ def linear_cross_entropy_triton(
             row, and `entropy` [tokens] fp32 of the prediction, in nats; neither has a gradient.
 
     Raises:
-        ValueError: shapes or types that do not fit.
+        ValueError: shapes, types or devices that do not fit, or an argument out of its range.
+        NotImplementedError: forward-mode AD.
     """
-    _check(hidden, weight, targets, limit)
+    _check(hidden, weight, targets, limit, label_smoothing)
     losses: Tensor
     losses, correct, entropy, _, _ = _linear_cross_entropy(
         hidden,
@@ -219,7 +222,13 @@ def _backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
 _linear_cross_entropy.register_autograd(_backward, setup_context=_setup_context)
 
 
-def _check(hidden: Tensor, weight: Tensor, targets: Tensor, limit: int | None) -> None:
+def _check(
+    hidden: Tensor, weight: Tensor, targets: Tensor, limit: int | None, label_smoothing: float
+) -> None:
+    require_one_device("linear_cross_entropy", hidden=hidden, weight=weight, targets=targets)
+    require_no_tangents("linear_cross_entropy", hidden=hidden, weight=weight)
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing={label_smoothing} should be between 0 and 1.")
     shapes = f"hidden {tuple(hidden.shape)}, weight {tuple(weight.shape)}"
     if hidden.ndim != 2 or weight.ndim != 2 or hidden.shape[1] != weight.shape[1]:
         raise ValueError(f"{shapes} should be [tokens, hidden] and [rows, hidden].")

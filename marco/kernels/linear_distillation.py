@@ -15,6 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from marco.kernels._derivatives import require_no_tangents
+from marco.kernels._shapes import require_one_device
+
 Divergence = Literal["kl", "reverse_kl", "js"]
 Backend = Literal["torch", "triton"]
 
@@ -54,8 +57,12 @@ def linear_distillation(
         backend: `torch` runs anywhere; `triton` wants fp32, bf16 or fp16.
 
     Raises:
-        ValueError: shapes that do not fit, or an argument outside its range.
+        ValueError: shapes or devices that do not fit, or an argument outside its range.
+        NotImplementedError: forward-mode AD.
     """
+    require_no_tangents(
+        "linear_distillation", student_hidden=student_hidden, student_weight=student_weight
+    )
     hidden, weights = (student_hidden, teacher_hidden), (student_weight, teacher_weight)
     rows = _checked_rows(hidden, weights, divergence, temperature, limit)
     if backend not in get_args(Backend):
@@ -113,6 +120,13 @@ def _checked_rows(
     limit: int | None,
 ) -> int:
     """How many rows take part."""
+    require_one_device(
+        "linear_distillation",
+        student_hidden=hidden[0],
+        student_weight=weights[0],
+        teacher_hidden=hidden[1],
+        teacher_weight=weights[1],
+    )
     for name, x, w in zip(("student", "teacher"), hidden, weights, strict=True):
         if x.ndim != 2 or w.ndim != 2 or x.shape[1] != w.shape[1]:
             raise ValueError(

@@ -1,237 +1,26 @@
-"""Triton kernels of `linear_distillation`: logits live in registers, tile by tile.
-
-A program takes a tile of tokens and one slab of the vocabulary, and walks over the slab's tiles;
-what it leaves behind is one number a token. Programs that run together share their tokens, whose
-tiles are read from memory once. Sums over slabs are done in order: no atomics.
-"""
+"""What the linear distillation launches: logits live in registers, tile by tile."""
 
 from __future__ import annotations
 
 import torch
 import triton  # type: ignore[import-untyped]
-import triton.language as tl  # type: ignore[import-untyped]
 from torch import Tensor
 
 from marco.kernels import spaces
+from marco.kernels._grid import group_of_tiles, group_of_walks
+from marco.kernels._linear_distillation_kernels_triton import (
+    INTERPRETED,
+    linear_distillation_bwd_kernel,
+    linear_distillation_fwd_kernel,
+    linear_distillation_hidden_kernel,
+    linear_distillation_lse_kernel,
+)
+from marco.kernels.device import device_of
 from marco.kernels.launches import launch
 from marco.kernels.spaces import Options
 from marco.kernels.tuning import choose
 
 MODES = {"kl": 0, "reverse_kl": 1, "js": 2}
-
-INTERPRETED = tl.constexpr(triton.knobs.runtime.interpret)
-
-
-@triton.jit  # type: ignore[untyped-decorator]
-def _add_product(a: tl.tensor, b: tl.tensor, total: tl.tensor) -> tl.tensor:
-    """`total` + `a @ b`, in fp32 whatever the type of `a` and `b`."""
-    if INTERPRETED:
-        # Triton's interpreter would multiply the bit patterns of bf16 numbers.
-        a, b = a.to(tl.float32), b.to(tl.float32)
-    return tl.dot(a, b, total, input_precision="ieee")
-
-
-@triton.jit  # type: ignore[untyped-decorator]
-def _logits(
-    h_ptr: tl.tensor,
-    w_ptr: tl.tensor,
-    token: tl.tensor,
-    row: tl.tensor,
-    tokens: tl.tensor,
-    limit: tl.tensor,
-    size: tl.tensor,
-    temperature: tl.tensor,
-    b_token: tl.constexpr,
-    b_row: tl.constexpr,
-    b_size: tl.constexpr,
-) -> tl.tensor:
-    """Logits `[b_token, b_row]` in fp32; any number outside `tokens` and `limit`."""
-    column = tl.arange(0, b_size)
-    h_ptrs = h_ptr + token.to(tl.int64)[:, None] * size + column[None, :]
-    w_ptrs = w_ptr + row.to(tl.int64)[:, None] * size + column[None, :]
-    logits = tl.zeros([b_token, b_row], tl.float32)
-    for start in range(0, size, b_size):
-        m_column = (start + column < size)[None, :]
-        h = tl.load(h_ptrs + start, mask=(token < tokens)[:, None] & m_column, other=0.0)
-        w = tl.load(w_ptrs + start, mask=(row < limit)[:, None] & m_column, other=0.0)
-        logits = _add_product(h, tl.trans(w), logits)
-    return logits / tl.cast(temperature, tl.float32)
-
-
-@triton.jit  # type: ignore[untyped-decorator]
-def _gap_to_middle(mine: tl.tensor, other: tl.tensor) -> tl.tensor:
-    """log p - log m with m the mean of p and the other: exactly 0 where they agree."""
-    apart = other - mine
-    return -tl.maximum(apart, 0.0) - tl.log(0.5 + 0.5 * tl.exp(-tl.abs(apart)))
-
-
-@triton.jit  # type: ignore[untyped-decorator]
-def linear_distillation_lse_kernel(
-    h_ptr: tl.tensor,
-    w_ptr: tl.tensor,
-    lse_ptr: tl.tensor,
-    tokens: tl.tensor,
-    limit: tl.tensor,
-    size: tl.tensor,
-    slab: tl.tensor,
-    temperature: tl.tensor,
-    b_token: tl.constexpr,
-    b_row: tl.constexpr,
-    b_size: tl.constexpr,
-) -> None:
-    """One head's log-sum-exp over one slab: `lse [slabs, tokens]`."""
-    part = tl.program_id(0)
-    token = tl.program_id(1) * b_token + tl.arange(0, b_token)
-    top = tl.full([b_token], float("-inf"), tl.float32)
-    total = tl.zeros([b_token], tl.float32)
-    for start in range(part * slab, tl.minimum((part + 1) * slab, limit), b_row):
-        row = start + tl.arange(0, b_row)
-        logits = _logits(
-            h_ptr, w_ptr, token, row, tokens, limit, size, temperature, b_token, b_row, b_size
-        )
-        logits = tl.where((row < limit)[None, :], logits, float("-inf"))
-        # A NaN that the maximum drops is still in the sum.
-        higher = tl.maximum(top, tl.max(logits, axis=1))
-        # All -inf so far: any finite number keeps the differences from being NaN.
-        base = tl.where(higher == float("-inf"), 0.0, higher)
-        total = total * tl.exp(top - base) + tl.sum(tl.exp(logits - base[:, None]), axis=1)
-        top = higher
-    tl.store(lse_ptr + part.to(tl.int64) * tokens + token, top + tl.log(total), mask=token < tokens)
-
-
-@triton.jit  # type: ignore[untyped-decorator]
-def linear_distillation_fwd_kernel(
-    sh_ptr: tl.tensor,
-    sw_ptr: tl.tensor,
-    th_ptr: tl.tensor,
-    tw_ptr: tl.tensor,
-    s_lse_ptr: tl.tensor,
-    t_lse_ptr: tl.tensor,
-    from_t_ptr: tl.tensor,
-    from_s_ptr: tl.tensor,
-    tokens: tl.tensor,
-    limit: tl.tensor,
-    s_size: tl.tensor,
-    t_size: tl.tensor,
-    slab: tl.tensor,
-    temperature: tl.tensor,
-    mode: tl.constexpr,
-    b_token: tl.constexpr,
-    b_row: tl.constexpr,
-    b_size: tl.constexpr,
-) -> None:
-    """One slab's share of the sums under t and under s: `from_t`, `from_s [slabs, tokens]`."""
-    part = tl.program_id(0)
-    token = tl.program_id(1) * b_token + tl.arange(0, b_token)
-    m_token = token < tokens
-    s_lse = tl.load(s_lse_ptr + token, mask=m_token, other=0.0)[:, None]
-    t_lse = tl.load(t_lse_ptr + token, mask=m_token, other=0.0)[:, None]
-    from_t = tl.zeros([b_token], tl.float32)
-    from_s = tl.zeros([b_token], tl.float32)
-    for start in range(part * slab, tl.minimum((part + 1) * slab, limit), b_row):
-        row = start + tl.arange(0, b_row)
-        m_row = (row < limit)[None, :]
-        s = _logits(
-            sh_ptr, sw_ptr, token, row, tokens, limit, s_size, temperature, b_token, b_row, b_size
-        )
-        s -= s_lse
-        t = _logits(
-            th_ptr, tw_ptr, token, row, tokens, limit, t_size, temperature, b_token, b_row, b_size
-        )
-        t -= t_lse
-        if mode == 0:
-            from_t += tl.sum(tl.where(m_row, tl.exp(t) * (t - s), 0.0), axis=1)
-        elif mode == 1:
-            from_s += tl.sum(tl.where(m_row, tl.exp(s) * (s - t), 0.0), axis=1)
-        else:
-            from_t += tl.sum(tl.where(m_row, tl.exp(t) * _gap_to_middle(t, s), 0.0), axis=1)
-            from_s += tl.sum(tl.where(m_row, tl.exp(s) * _gap_to_middle(s, t), 0.0), axis=1)
-    to = part.to(tl.int64) * tokens + token
-    tl.store(from_t_ptr + to, from_t, mask=m_token)
-    tl.store(from_s_ptr + to, from_s, mask=m_token)
-
-
-@triton.jit  # type: ignore[untyped-decorator]
-def linear_distillation_bwd_kernel(
-    sh_ptr: tl.tensor,
-    sw_ptr: tl.tensor,
-    th_ptr: tl.tensor,
-    tw_ptr: tl.tensor,
-    incoming_ptr: tl.tensor,
-    s_lse_ptr: tl.tensor,
-    t_lse_ptr: tl.tensor,
-    s_kl_ptr: tl.tensor,
-    d_ptr: tl.tensor,
-    tokens: tl.tensor,
-    first: tl.tensor,
-    limit: tl.tensor,
-    s_size: tl.tensor,
-    t_size: tl.tensor,
-    slab: tl.tensor,
-    temperature: tl.tensor,
-    mode: tl.constexpr,
-    b_token: tl.constexpr,
-    b_row: tl.constexpr,
-    b_size: tl.constexpr,
-) -> None:
-    """Gradient of the student's logits in the slab from row `first`: `d [tokens, slab]`."""
-    column = tl.program_id(0) * b_row + tl.arange(0, b_row)
-    token = tl.program_id(1) * b_token + tl.arange(0, b_token)
-    row = first + column
-    m_token = token < tokens
-    s_lse = tl.load(s_lse_ptr + token, mask=m_token, other=0.0)[:, None]
-    t_lse = tl.load(t_lse_ptr + token, mask=m_token, other=0.0)[:, None]
-    s_kl = tl.load(s_kl_ptr + token, mask=m_token, other=0.0)[:, None]
-    incoming = tl.load(incoming_ptr + token, mask=m_token, other=0.0)[:, None]
-    s = _logits(
-        sh_ptr, sw_ptr, token, row, tokens, limit, s_size, temperature, b_token, b_row, b_size
-    )
-    s -= s_lse
-    t = _logits(
-        th_ptr, tw_ptr, token, row, tokens, limit, t_size, temperature, b_token, b_row, b_size
-    )
-    t -= t_lse
-    if mode == 0:
-        d = tl.exp(s) - tl.exp(t)
-    elif mode == 1:
-        d = tl.exp(s) * (s - t - s_kl)
-    else:
-        d = 0.5 * tl.exp(s) * (_gap_to_middle(s, t) - s_kl)
-    d_ptrs = d_ptr + token.to(tl.int64)[:, None] * slab + column[None, :]
-    m_d = m_token[:, None] & (row < limit)[None, :]
-    tl.store(d_ptrs, (incoming * d).to(d_ptr.dtype.element_ty), mask=m_d)
-
-
-@triton.jit  # type: ignore[untyped-decorator]
-def linear_distillation_hidden_kernel(
-    d_ptr: tl.tensor,
-    w_ptr: tl.tensor,
-    dh_ptr: tl.tensor,
-    tokens: tl.tensor,
-    rows: tl.tensor,
-    size: tl.tensor,
-    slab: tl.tensor,
-    b_token: tl.constexpr,
-    b_row: tl.constexpr,
-    b_size: tl.constexpr,
-) -> None:
-    """`dh [tokens, size]`, in fp32, += `d [tokens, rows] @ w [rows, size]`.
-
-    torch.mm would round every slab's product to the type of `d`.
-    """
-    column = tl.program_id(0) * b_size + tl.arange(0, b_size)
-    token = tl.program_id(1) * b_token + tl.arange(0, b_token)
-    m_token, m_column = (token < tokens)[:, None], (column < size)[None, :]
-    dh_ptrs = dh_ptr + token.to(tl.int64)[:, None] * size + column[None, :]
-    dh = tl.load(dh_ptrs, mask=m_token & m_column, other=0.0)
-    for start in range(0, rows, b_row):
-        row = start + tl.arange(0, b_row)
-        d_ptrs = d_ptr + token.to(tl.int64)[:, None] * slab + row[None, :]
-        w_ptrs = w_ptr + row.to(tl.int64)[:, None] * size + column[None, :]
-        d = tl.load(d_ptrs, mask=m_token & (row < rows)[None, :], other=0.0)
-        w = tl.load(w_ptrs, mask=(row < rows)[:, None] & m_column, other=0.0)
-        dh = _add_product(d, w, dh)
-    tl.store(dh_ptrs, dh, mask=m_token & m_column)
 
 
 def log_sum_exps(
@@ -263,6 +52,7 @@ def log_sum_exps(
                 size,
                 slab,
                 temperature,
+                group_of_walks(tokens, options["b_token"], _line(hidden)),
                 **options,
             )
 
@@ -293,6 +83,7 @@ def divergences(
     tensors = [student_hidden, student_weight, teacher_hidden, teacher_weight]
     tensors = [x.contiguous() for x in tensors]
     teacher_size = teacher_hidden.shape[1]
+    line = _line(student_hidden) + _line(teacher_hidden)
 
     def run(options: Options) -> None:
         launch(
@@ -309,6 +100,7 @@ def divergences(
             teacher_size,
             slab,
             temperature,
+            group_of_walks(tokens, options["b_token"], line),
             MODES[divergence],
             **options,
         )
@@ -344,10 +136,12 @@ def gradients(
     stored = torch.float32 if INTERPRETED else student_hidden.dtype
     d_slab = student_hidden.new_empty(tokens, slab, dtype=stored)
     incoming = incoming.contiguous()
+    line, device = _line(student_weight) + _line(teacher_weight), device_of(student_hidden)
 
     def make_gradient(first: int, options: Options) -> None:
         rows = min(slab, limit - first)
-        grid = (triton.cdiv(rows, options["b_row"]), triton.cdiv(tokens, options["b_token"]))
+        tile = options["b_token"], options["b_row"]
+        grid = (triton.cdiv(rows, tile[1]), triton.cdiv(tokens, tile[0]))
         launch(
             "linear_distillation_bwd_kernel",
             linear_distillation_bwd_kernel[grid],
@@ -367,13 +161,15 @@ def gradients(
             teacher_size,
             slab,
             temperature,
+            group_of_tiles(tile, slab * line, device),
             MODES[divergence],
             **options,
         )
 
     def add_hidden(d_logits: Tensor, first: int, options: Options) -> None:
         rows = min(slab, limit - first)
-        grid = (triton.cdiv(size, options["b_size"]), triton.cdiv(tokens, options["b_token"]))
+        tile = options["b_token"], options["b_size"]
+        grid = (triton.cdiv(size, tile[1]), triton.cdiv(tokens, tile[0]))
         launch(
             "linear_distillation_hidden_kernel",
             linear_distillation_hidden_kernel[grid],
@@ -384,6 +180,7 @@ def gradients(
             rows,
             size,
             slab,
+            group_of_tiles(tile, rows * _line(student_weight), device),
             **options,
         )
 
@@ -410,3 +207,8 @@ def gradients(
         add_hidden(d_logits, first, adding)
         torch.mm(d_logits[:, :rows].T, student_hidden, out=d_weight[first : first + rows])
     return d_hidden
+
+
+def _line(x: Tensor) -> int:
+    """Bytes of a row."""
+    return x.shape[1] * x.element_size()

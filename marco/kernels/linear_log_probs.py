@@ -34,7 +34,8 @@ def linear_log_probs(
         [sequences, length] fp32, zero where ignored; and [sequences] fp32. Both differentiable.
 
     Raises:
-        ValueError: shapes or types that do not fit.
+        ValueError: shapes, types or devices that do not fit.
+        NotImplementedError: forward-mode AD.
     """
     _check(hidden, targets)
     losses = linear_cross_entropy(
@@ -54,7 +55,7 @@ def linear_log_probs_naive(
     weight: Tensor,
     targets: Tensor,
     *,
-    ignore_index: int = -100,
+    ignore_index: int | None = -100,
     limit: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The same with whole logits, in plain torch; float64 stays float64."""

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from marco.kernels._derivatives import require_no_tangents
 from marco.kernels._float_types import require_float_types
 from marco.kernels._rms_norm_kernels import launch_backward, launch_forward
 from marco.kernels._shapes import require_norm_shapes
@@ -27,10 +28,12 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     their promoted type. Kept for the backward: x and weight, nothing else. The backward reads x and
     the incoming gradient once for both gradients.
 
-    Raises ValueError where the shapes do not fit and TypeError for other types.
+    Raises ValueError where shapes or devices do not fit, TypeError for other types and
+    NotImplementedError in forward-mode AD.
     """
     require_norm_shapes("rms_norm", x, weight)
     require_float_types("rms_norm", x=x, weight=weight)
+    require_no_tangents("rms_norm", x=x, weight=weight)
     y: Tensor = _rms_norm(x, weight, eps)
     return y
 

@@ -10,6 +10,7 @@ import triton.language as tl  # type: ignore[import-untyped]
 from torch import Tensor
 
 from marco.kernels import spaces
+from marco.kernels._derivatives import require_no_tangents
 from marco.kernels._float_types import require_float_types
 from marco.kernels._shapes import require_rope_shapes
 from marco.kernels.launches import launch
@@ -38,9 +39,11 @@ def rope(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor
     have the types of q and k. Only cos and sin are kept for the backward, which is the rotation by
     the opposite angle; they get no gradient themselves.
 
-    Raises ValueError where the shapes do not fit and TypeError for other types.
+    Raises ValueError where shapes or devices do not fit, TypeError for other types and
+    NotImplementedError in forward-mode AD.
     """
     require_float_types("rope", q=q, k=k, cos=cos, sin=sin)
+    require_no_tangents("rope", q=q, k=k, cos=cos, sin=sin)
     require_rope_shapes("rope", q, k, cos, sin)
     q_rotated, k_rotated = _rope(q, k, cos, sin, False)
     return q_rotated, k_rotated

@@ -10,7 +10,9 @@ import triton.language as tl  # type: ignore[import-untyped]
 from torch import Tensor
 
 from marco.kernels import spaces
+from marco.kernels._derivatives import require_no_tangents
 from marco.kernels._float_types import require_float_types
+from marco.kernels._shapes import require_one_device
 from marco.kernels.launches import launch
 from marco.kernels.spaces import Options
 from marco.kernels.tuning import choose
@@ -29,9 +31,12 @@ def swiglu(gate: Tensor, up: Tensor) -> Tensor:
     long as each is contiguous itself. gate and up are kept for the backward, nothing else; silu is
     computed again there, in fp32, and rounded once, after the product.
 
-    Raises ValueError where the shapes differ and TypeError for other, or different, types.
+    Raises ValueError where shapes or devices differ, TypeError for other, or different, types and
+    NotImplementedError in forward-mode AD.
     """
+    require_one_device("swiglu", gate=gate, up=up)
     require_float_types("swiglu", gate=gate, up=up)
+    require_no_tangents("swiglu", gate=gate, up=up)
     if gate.shape != up.shape or gate.ndim == 0:
         raise ValueError(
             "swiglu: gate and up must be [..., intermediate] of one shape; "

@@ -107,7 +107,7 @@ def product(**change: Any) -> Product:
         "sides": (4096, 1024),
         "tiles": (128, 128),
         "depth": 16_384,
-        "rows_at": 1,
+        "group": 1,
     }
     return Product(**given | change)
 
@@ -118,10 +118,14 @@ def test_waves_fetch_each_tile_once() -> None:
     # 256 programs are waves of 132 and 124, eight column tiles a row tile: tile 16 is in both.
     assert product().fetched(2) == ((32 + 1) * 4 * mib, 2 * 32 * mib)
     # Rows fastest: both waves hold all 32 row tiles; column tile 4 is in both.
-    assert product(rows_at=0).fetched(2) == (2 * 128 * mib, (8 + 1) * 4 * mib)
-    assert product(rows_at=0, walk=3).fetched(2) == (3 * 2 * 128 * mib, (8 + 1) * 4 * mib)
+    assert product(group=32).fetched(2) == (2 * 128 * mib, (8 + 1) * 4 * mib)
+    assert product(group=32, walk=3).fetched(2) == (3 * 2 * 128 * mib, (8 + 1) * 4 * mib)
+    # Four groups of eight: a wave holds two of them and the first four tiles of a third.
+    assert product(group=8).fetched(2) == ((20 + 16) * 4 * mib, 2 * 32 * mib)
     # At half the depth B fits half of the L2: it comes once.
     assert product(depth=8192).fetched(2) == ((32 + 1) * 2 * mib, 16 * mib)
+    # But not beside another operand as large.
+    assert product(depth=8192, beside=8192).fetched(2) == ((32 + 1) * 2 * mib, 2 * 16 * mib)
     assert product(sides=(4000, 1024), depth=8192).fetched(2)[0] == (4000 + 128) * 8192 * 2
     assert product().flops == 2 * 4096 * 1024 * 16_384
 

@@ -21,11 +21,11 @@ from marco.kernels._linear_cross_entropy_kernels_triton import (
     linear_cross_entropy_fwd_kernel,
     linear_cross_entropy_product_kernel,
 )
-from marco.kernels._rms_norm_kernels import rms_norm_bwd_kernel, rms_norm_fwd_kernel
-from marco.kernels.linear_distillation_triton import (
+from marco.kernels._linear_distillation_kernels_triton import (
     linear_distillation_hidden_kernel,
     linear_distillation_lse_kernel,
 )
+from marco.kernels._rms_norm_kernels import rms_norm_bwd_kernel, rms_norm_fwd_kernel
 from marco.kernels.rms_norm import rms_norm_naive
 from marco.kernels.rope import rope_kernel, rope_naive
 from marco.kernels.swiglu import swiglu_bwd_kernel, swiglu_fwd_kernel, swiglu_naive
@@ -221,7 +221,7 @@ def test_linear_cross_entropy_of_many_tokens(far: Far) -> None:
     unused = targets, targets
     linear_cross_entropy_fwd_kernel[(1, 2)](
         x, w, targets, *unused, logit, maxima, sums, sums, sums, sums,
-        skipped + tokens, rows, width, 1, smoothed=False, statistics=False, **sizes,
+        skipped + tokens, rows, width, 1, 1, smoothed=False, statistics=False, **sizes,
     )  # fmt: skip
     z = x @ w.T
     torch.testing.assert_close(maxima + sums.log(), z.logsumexp(1))
@@ -229,7 +229,7 @@ def test_linear_cross_entropy_of_many_tokens(far: Far) -> None:
     log_sum = far.end_of(sums.log(), skipped)
     linear_cross_entropy_bwd_kernel[(1, 2)](
         x, w, targets, *unused, maxima, log_sum, grad, d, targets,
-        skipped + tokens, 0, rows, rows, width, 32, 0.0, 0.0, filtered=False, **sizes,
+        skipped + tokens, 0, rows, rows, width, 32, 0.0, 0.0, 1, filtered=False, **sizes,
     )  # fmt: skip
     expected = (z.softmax(1) - torch.eye(rows)[targets]) * grad[:, None]
     torch.testing.assert_close(d[:, :rows], expected)
@@ -237,7 +237,7 @@ def test_linear_cross_entropy_of_many_tokens(far: Far) -> None:
     out = far.end_of(torch.zeros(tokens, width), skipped * width)
     one = far.whole(torch.ones(1))
     linear_cross_entropy_product_kernel[(1, 2)](
-        d, w, out, *unused, targets, one, skipped + tokens, width, rows, 32, 1, 0, 0,
+        d, w, out, *unused, targets, one, skipped + tokens, width, rows, 32, 1, 0, 0, 1,
         gathered=0, accumulate=True, filtered=False, tile_m=tile, tile_n=16, tile_k=16,
     )  # fmt: skip
     torch.testing.assert_close(out, expected @ w)
@@ -255,9 +255,10 @@ def test_linear_cross_entropy_of_a_large_head(far: Far) -> None:
     far.whole(logit)
     for one in (maxima, sums):
         far.end_of(one, skipped // tile)
+    whole = skipped // tile  # row tiles of a group: the programs before these are all of one
     linear_cross_entropy_fwd_kernel[(parts, 1)](
         x, w, targets, targets, targets, logit, maxima, sums, sums, sums, sums,
-        tokens, skipped + rows, width, 1, gathered=False, smoothed=False, statistics=False,
+        tokens, skipped + rows, width, 1, whole, gathered=False, smoothed=False, statistics=False,
         tile_t=16, tile_v=tile, tile_h=16,
     )  # fmt: skip
     z = x @ w.T
@@ -275,9 +276,11 @@ def test_linear_distillation(far: Far) -> None:
     far.end_of(d, skipped * 32)
     sizes = {"b_token": tile, "b_row": 32, "b_size": 16}
     linear_distillation_lse_kernel[(1, 2)](
-        h, w, lse, skipped + tokens, rows, width, 32, 1.0, **sizes
+        h, w, lse, skipped + tokens, rows, width, 32, 1.0, 1, **sizes
     )
     torch.testing.assert_close(lse, (h @ w.T).logsumexp(1))
     dh = far.end_of(torch.zeros(tokens, width), skipped * width)
-    linear_distillation_hidden_kernel[(1, 2)](d, w, dh, skipped + tokens, rows, width, 32, **sizes)
+    linear_distillation_hidden_kernel[(1, 2)](
+        d, w, dh, skipped + tokens, rows, width, 32, 1, **sizes
+    )
     torch.testing.assert_close(dh, d[:, :rows] @ w)

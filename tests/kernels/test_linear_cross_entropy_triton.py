@@ -346,3 +346,9 @@ def test_what_does_not_fit(
 def test_limit_outside_the_rows(limit: int) -> None:
     with pytest.raises(ValueError, match=f"limit={limit}"):
         linear_cross_entropy_triton(*make(5, 70, 16), limit=limit)
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 1.5])
+def test_label_smoothing_outside_its_range(smoothing: float) -> None:
+    with pytest.raises(ValueError, match=f"label_smoothing={smoothing} should be between 0 and 1"):
+        linear_cross_entropy_triton(*make(5, 70, 16), label_smoothing=smoothing)

@@ -13,7 +13,12 @@ from kernels.truth import assert_as_good_as_torch
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from marco.kernels.linear_cross_entropy import Backend, linear_cross_entropy, linear_statistics
+from marco.kernels.linear_cross_entropy import (
+    Backend,
+    linear_cross_entropy,
+    linear_cross_entropy_naive,
+    linear_statistics,
+)
 from marco.kernels.linear_log_probs import linear_log_probs, linear_log_probs_naive
 from marco.kernels.torch_path import linear_cross_entropy as torch_path
 
@@ -110,6 +115,17 @@ def test_the_twin_is_a_log_softmax() -> None:
     tokens, sums = linear_log_probs_naive(hidden.view(3, 8, 32), weight, targets.view(3, 8))
     torch.testing.assert_close(tokens, expected)
     torch.testing.assert_close(sums, expected.sum(1))
+
+
+def test_the_twin_takes_all_tokens() -> None:
+    hidden, weight, targets = make(6, 30, 16)
+    found = linear_cross_entropy_naive(hidden, weight, targets, ignore_index=None, z_loss=1e-3)
+    assert torch.equal(found, linear_cross_entropy_naive(hidden, weight, targets, z_loss=1e-3))
+    tokens, _ = linear_log_probs_naive(hidden[None], weight, targets[None], ignore_index=None)
+    torch.testing.assert_close(tokens[0], (hidden @ weight.T).log_softmax(-1)[range(6), targets])
+    targets[2] = -100
+    with pytest.raises(IndexError, match="Target -100 is out of bounds"):
+        linear_cross_entropy_naive(hidden, weight, targets, ignore_index=None)
 
 
 def test_shapes_that_do_not_fit() -> None:
