@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from marco.errors import ConfigError, DataError
+from marco.errors import ConfigError
 from marco.languages import GROUPS
+from marco.mixing.nested import at, inside
 from marco.mixing.rule import Rule, checked_sizes
 from marco.mixing.rules import Uniform
 from marco.mixing.sources import resolve, resource_group
@@ -57,6 +57,7 @@ class Groups(Rule):
 
     def __post_init__(self) -> None:
         """Refuse settings that no data could make right."""
+        super().__post_init__()
         if not self.groups:
             raise ConfigError("mix.groups: empty; give at least one group a share")
         if self.absent not in ("error", "renormalise"):
@@ -79,7 +80,7 @@ class Groups(Rule):
         self._scale(placement)
         for name, members in placement.members.items():
             if members:
-                with _inside(name):
+                with inside(f"groups.{name}.within"):
                     self.groups[name].within.check(members)
 
     def shares(self, sizes: Mapping[str, int], budget: int) -> dict[str, float]:
@@ -96,12 +97,16 @@ class Groups(Rule):
                 held = {source: checked[source] for source in members}
                 # A hair above the whole (shares written as 0.333334) must not fail a cap.
                 group_budget = max(1, min(budget, math.floor(part * budget)))
-                with _inside(name):
-                    inside = self.groups[name].within.shares(held, group_budget)
-                result |= {source: part * share for source, share in inside.items()}
+                with inside(f"groups.{name}.within"):
+                    split = self.groups[name].within.shares(held, group_budget)
+                result |= {source: part * share for source, share in split.items()}
         return {source: result[source] for source in checked}
 
-    def notes(self, sizes: Mapping[str, int]) -> list[str]:
+    def inner(self) -> Mapping[str, Rule]:
+        """See :meth:`Rule.inner`."""
+        return {f"groups.{name}.within": group.within for name, group in self.groups.items()}
+
+    def own_notes(self, sizes: Mapping[str, int]) -> list[str]:
         """Say which groups and members have no data, and who got their share."""
         placement = self._placed(sizes)
         scale = self._scale(placement)
@@ -110,11 +115,8 @@ class Groups(Rule):
         freed = math.fsum(self.groups[name].share for name in empty)
         if freed > 0:
             absent = ", ".join(f"{name} ({self.groups[name].share:.1%})" for name in empty)
-            now = ", ".join(
-                f"{name} {self.groups[name].share * scale:.1%}"
-                for name, members in placement.members.items()
-                if members
-            )
+            left = [name for name, members in placement.members.items() if members]
+            now = ", ".join(f"{name} {self.groups[name].share * scale:.1%}" for name in left)
             notes.append(
                 f"mix: no data for {absent}; that {freed:.1%} of the budget went to the other "
                 f"groups in proportion, which now have: {now}"
@@ -128,7 +130,8 @@ class Groups(Rule):
         for name, members in placement.members.items():
             if members:
                 held = {source: sizes[source] for source in members}
-                notes += self.groups[name].within.notes(held)
+                inner = self.groups[name].within.own_notes(held)
+                notes += [at(f"groups.{name}.within", note) for note in inner]
         return notes
 
     def _placed(self, sources: Collection[str]) -> _Placement:
@@ -186,17 +189,7 @@ class Groups(Rule):
         return 1 / total
 
 
-@contextmanager
-def _inside(name: str) -> Iterator[None]:
-    """Let an error of a group's rule say which group it is about."""
-    try:
-        yield
-    except (ConfigError, DataError) as error:
-        raise type(error)(f"mix.groups.{name}, inside the group: {error}") from error
-
-
 def _check_group(name: str, group: GroupShare) -> None:
-    """Check one group here, where its name is known, not in the group itself."""
     where = f"mix.groups.{name}"
     if not (math.isfinite(group.share) and 0 <= group.share <= 1):
         raise ConfigError(

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from marco.errors import ConfigError
-from marco.mixing.rule import Rule, checked_sizes, normalised
+from marco.mixing.rule import Rule, checked_sizes
+from marco.mixing.schedule import normalised
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Temperature(Rule):
 
     def __post_init__(self) -> None:
         """Refuse exponents under which small sources would be drawn more than large ones."""
+        super().__post_init__()
         if not (math.isfinite(self.alpha) and self.alpha >= 0):
             raise ConfigError(
                 f"mix.alpha={self.alpha}: must be a number from 0 (uniform) to 1 (natural), "
@@ -71,6 +73,7 @@ class UniMax(Rule):
 
     def __post_init__(self) -> None:
         """Refuse a cap under which nothing could be drawn."""
+        super().__post_init__()
         if not (math.isfinite(self.epoch_cap) and self.epoch_cap > 0):
             raise ConfigError(
                 f"mix.epoch_cap={self.epoch_cap}: must be a number above 0, "

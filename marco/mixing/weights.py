@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from marco.errors import ConfigError
-from marco.mixing.rule import Rule, checked_sizes, normalised
+from marco.mixing.rule import Rule, checked_sizes
+from marco.mixing.schedule import normalised
 from marco.mixing.sources import resolve
 
 
@@ -24,6 +25,7 @@ class Weights(Rule):
 
     def __post_init__(self) -> None:
         """Refuse what cannot be a weight."""
+        super().__post_init__()
         if not self.table:
             raise ConfigError("mix.table: empty; give a weight for every language of the data")
         for name, weight in self.table.items():

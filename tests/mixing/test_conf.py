@@ -37,9 +37,11 @@ def test_mixing_loads_no_heavy_library() -> None:
 def test_the_options_are_the_documented_ones() -> None:
     assert OPTIONS == [
         "groups",
+        "linear",
         "marco_stage1",
         "marco_stage2",
         "natural",
+        "stages",
         "temperature",
         "uniform",
         "unimax",

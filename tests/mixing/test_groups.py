@@ -85,7 +85,7 @@ def test_the_cap_inside_a_group_is_on_the_groups_part_of_the_budget() -> None:
     # 50 of 100 tokens for low: npi is capped at 2 × 10, kaz takes the other 30.
     shares = rule.shares(SIZES, 100)
     assert (shares["npi"], shares["kaz"]) == (0.2, 0.3)
-    with pytest.raises(ConfigError, match=r"mix\.groups\.low, inside the group: .* fits is 80,"):
+    with pytest.raises(ConfigError, match=r"mix\.groups\.low\.within\.epoch_cap=2: .* is 80,"):
         rule.shares(SIZES, 1000)
 
 
@@ -150,7 +150,7 @@ def test_names_are_checked_and_the_nearest_is_offered() -> None:
 def test_the_rule_inside_is_checked_too() -> None:
     rule = Groups({"low": GroupShare(1.0, within=Weights({"kaz": 1.0}))})
     rule.check(["kaz"])
-    with pytest.raises(ConfigError, match=r"mix\.groups\.low, inside the group: .*weight for npi"):
+    with pytest.raises(ConfigError, match=r"\+mix\.groups\.low\.within\.table\.npi="):
         rule.check(["kaz", "npi"])
 
 
