@@ -13,7 +13,7 @@ from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 from shard_files import EOT, word_tokenizer, write_shard
 
-from marco.data import remote, shard_cache, shard_store
+from marco.data import mapped, remote, shard_cache, shard_store
 from marco.data.fingerprint import stamp
 from marco.data.mapped import OpenMaps
 from marco.data.shard_cache import ShardCache
@@ -146,6 +146,21 @@ def test_an_evicted_file_stays_readable_where_it_is_mapped(far: Path, tmp_path: 
     store.read(200, 201)  # opening another one lets go of what was evicted
     store.read(0, 1)
     assert shards_of(Far.fetches) == ["swh/0.ds", "swh/1.ds", "swh/0.ds"]
+
+
+def test_a_shard_in_use_is_kept_fresh(
+    far: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading goes through a map for hours; to the cache's other users it must not look idle."""
+    monkeypatch.setattr(mapped, "_TOUCH_SECONDS", 0.0)
+    cache = ShardCache(tmp_path / "small", 2500)
+    store = ShardStore(list_shards("far://swh", "here"), EOT, 20, cache)
+    store.read(0, 1)
+    for path in kept(cache.folder):
+        os.utime(path, (1, 1))
+    store.read(0, 1)
+    (tokens,) = (path for path in kept(cache.folder) if path.suffix == ".400")
+    assert tokens.stat().st_mtime > 1
 
 
 def test_what_a_crash_left_is_removed(far: Path, tmp_path: Path) -> None:

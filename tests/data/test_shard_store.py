@@ -201,6 +201,15 @@ def test_an_index_that_falls_is_refused(tmp_path: Path) -> None:
         opened.ends(11, 13)
 
 
+def test_an_index_that_leaves_the_shard_is_refused(tmp_path: Path) -> None:
+    path = write_shard(tmp_path / "a.ds", [[1, EOT]] * 40)
+    index = np.fromfile(f"{path}.index", "<u8")
+    index[11] = 81
+    index.tofile(f"{path}.index")
+    with pytest.raises(DataError, match="not within the shard's 80 tokens"):
+        store(tmp_path).ends(8, 12)
+
+
 def test_an_index_past_the_end_in_the_middle_is_refused_when_opened(tmp_path: Path) -> None:
     path = write_shard(tmp_path / "a.ds", [[1, EOT]] * 4)
     np.array([2, 2**63 + 5, 6, 8], "<u8").tofile(f"{path}.index")
