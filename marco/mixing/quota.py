@@ -57,10 +57,12 @@ class QuotaOrder(Order):
         self._grain = length if size is None else 1
         self._lenient = size is None and len(self.names) <= length
         self._sizes = [length] * len(self.names)
-        self._enter_all()
+        self._entered = False  # a state may follow, and then other sizes are asked for
 
     def next(self) -> int:
         """Return the index in ``names`` of the source that serves the next sequence."""
+        if not self._entered:
+            self._enter_all()
         before = self._position + self.length
         while self._closed and self._closed[0][0] < before:
             _, window = heapq.heappop(self._closed)
@@ -74,11 +76,12 @@ class QuotaOrder(Order):
     def load_state_dict(self, state: Mapping[str, Sequence[int]]) -> None:
         """See :meth:`Order.load_state_dict`."""
         super().load_state_dict(state)
-        self._enter_all()
+        self._entered = False
 
     def _enter_all(self) -> None:
         self._open: list[_Window] = []
         self._closed: list[tuple[int, _Window]] = []
+        self._entered = True
         for index in range(len(self.names)):
             self._enter(index)
 

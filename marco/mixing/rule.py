@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from typing import ClassVar, Literal
@@ -13,6 +13,9 @@ from marco.errors import ConfigError, DataError, nearest
 from marco.mixing.endings import exhaustion_notes
 from marco.mixing.exhaustion import Policy
 from marco.mixing.exhaustion import exhausted as after_exhaustion
+from marco.mixing.iid import IidOrder
+from marco.mixing.order import Order
+from marco.mixing.quota import QuotaOrder
 from marco.mixing.schedule import MixSchedule, Segment
 
 _SAMPLINGS = ("quota", "iid")
@@ -101,6 +104,18 @@ class Rule(ABC):
         self._check_inner("mix")
         planned = MixSchedule(self.segments(sizes, budget))
         return after_exhaustion(planned, self._limits(sizes, length), self.exhausted)
+
+    def order(
+        self,
+        schedule: MixSchedule,
+        length: int,
+        seed: int,
+        size: Callable[[int, int], int] | None = None,
+    ) -> Order:
+        """Return the order of sequences under `schedule`, as ``sampling`` says; see `Order`."""
+        if self.sampling == "iid":
+            return IidOrder(schedule, length, size, seed=seed)
+        return QuotaOrder(schedule, length, size)
 
     def check(self, languages: Sequence[str]) -> None:
         """Check the rule against the names of the sources, before any of them is read.

@@ -67,15 +67,17 @@ def read_text(run: RunSettings) -> Text:
         tokenizer.name,
         len(tokenizer),
     )
-    schedule = run.mix.schedule(sizes, run.tokens)
-    for note in run.mix.notes(sizes):
+    length = run.batch.sequence_length
+    schedule: MixSchedule = run.mix.schedule(sizes, run.tokens, length)
+    for note in run.mix.notes(sizes, run.tokens, length):
         log.info("Mix: %s", note)
     return Text(corpus, tokenizer, sources, schedule)
 
 
 def total_steps(run: RunSettings, schedule: MixSchedule) -> int:
     """Optimizer steps: the whole global batches in the budget, or in a mix that ends before."""
-    return min(run.tokens, schedule.end) // run.batch.tokens
+    tokens: int = min(run.tokens, schedule.end)
+    return tokens // run.batch.tokens
 
 
 def build_module(run: RunSettings, text: Text, context: RunContext) -> MarcoModule:

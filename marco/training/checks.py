@@ -22,6 +22,7 @@ def check_run(run: RunSettings) -> None:
     run.tokenizer.check()
     run.data.check()
     run.mix.check(run.data.source_names())
+    run.mix.check_budget(run.tokens)
     if run.evaluation is not None:
         if not run.data.holds_out():
             raise ConfigError(
