@@ -90,8 +90,8 @@ def _holds(x: Tensor, address: int) -> bool:
 
 
 @contextmanager
-def processors(count: int) -> Iterator[None]:
-    """Both sides' norms launch as on a GPU of so many; Liger's kernels run in the interpreter."""
+def processors(count: int, liger: bool = False) -> Iterator[None]:
+    """Our norms launch as on a GPU of so many; `liger`'s too, and run in the interpreter."""
     convert = interpreter._implicit_cvt
 
     def typed(argument: Any) -> Any:
@@ -107,18 +107,16 @@ def processors(count: int) -> Iterator[None]:
         enter = stack.enter_context
         enter(patch.object(interpreter, "_implicit_cvt", typed))
         enter(patch.object(_rms_norm_kernels, "programs", programs))
-        try:
-            from liger_kernel.ops import fused_add_rms_norm, rms_norm
-        except ModuleNotFoundError:
-            yield
-            return
-        for module, name in (
-            (rms_norm, "rms_norm_backward"),
-            (fused_add_rms_norm, "fused_add_rms_norm_backward"),
-        ):
+        for module, name in _liger_norms() if liger else ():
             enter(patch.object(module, "rsqrt", lambda x: tl.rsqrt(x)))
             enter(patch.object(module, name, _with_processors(getattr(module, name), count)))
         yield
+
+
+def _liger_norms() -> tuple[tuple[Any, str], ...]:
+    from liger_kernel.ops import fused_add_rms_norm, rms_norm
+
+    return (rms_norm, "rms_norm_backward"), (fused_add_rms_norm, "fused_add_rms_norm_backward")
 
 
 def _with_processors(function: Any, count: int) -> Any:

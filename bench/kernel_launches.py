@@ -165,6 +165,38 @@ def our_ops(
     }
 
 
+def eager_cross_entropy(hidden: Tensor, head: Tensor, targets: Tensor) -> Tensor:
+    """As transformers computes it: whole logits, in fp32. The twin makes a penalty besides."""
+    logits = torch.nn.functional.linear(hidden, head).float()
+    return torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+
+
+def plain_ops(
+    model: str, dtype: torch.dtype, tokens: int = TOKENS
+) -> dict[str, tuple[Callable[..., Any], list[Tensor]]]:
+    """What eager torch does for each of `our_ops` without options, on the same inputs."""
+    from marco.kernels.add_rms_norm import add_rms_norm_naive
+    from marco.kernels.linear_distillation import linear_distillation_naive
+    from marco.kernels.rms_norm import rms_norm_naive
+    from marco.kernels.rope import rope_naive
+    from marco.kernels.swiglu import swiglu_naive
+
+    def distil(divergence: Any) -> Callable[..., Tensor]:
+        return lambda *pairs: linear_distillation_naive(*pairs, divergence=divergence)
+
+    plain = {
+        "rms_norm": lambda x, w: rms_norm_naive(x, w, 1e-6),
+        "rms_norm of heads": lambda x, w: rms_norm_naive(x, w, 1e-6),
+        "add_rms_norm": lambda x, r, w: add_rms_norm_naive(x, r, w, 1e-6),
+        "rope": rope_naive,
+        "swiglu": swiglu_naive,
+        "linear_cross_entropy": eager_cross_entropy,
+        **{f"linear_distillation, {name}": distil(name) for name in ("kl", "reverse_kl", "js")},
+    }
+    ours = our_ops(model, dtype, tokens)
+    return {name: (op, ours[name][1]) for name, op in plain.items()}
+
+
 def liger_ops(
     model: str, dtype: torch.dtype, tokens: int = TOKENS
 ) -> dict[str, tuple[Callable[..., Any], list[Tensor]]]:

@@ -19,9 +19,8 @@ from typing import Any
 from torch import Tensor
 
 from bench.torch_traffic import Access, Launch, access, size
-from marco.kernels.chips import CHIPS
+from marco.kernels.chips import Chip
 
-CHIP = CHIPS["h100"]
 CUBLAS_TILE = (128, 256)
 
 
@@ -53,14 +52,14 @@ class Product:
         """Of the whole product."""
         return 2 * self.sides[0] * self.sides[1] * self.depth
 
-    def fetched(self, element: int) -> tuple[int, int]:
+    def fetched(self, element: int, chip: Chip) -> tuple[int, int]:
         """Bytes of a and of b that come from memory, `element` bytes a number."""
         rows, columns = (-(-s // t) for s, t in zip(self.sides, self.tiles, strict=True))
-        cached = CHIP.l2 // 2 // ((self.depth + self.beside) * element)
+        cached = chip.l2 // 2 // ((self.depth + self.beside) * element)
         both = []
         for which, again in ((0, self.walk), (1, 1)):
             side, tile = self.sides[which], self.tiles[which]
-            lines = _lines(side, tile, rows, columns, self.group, which, again, cached)
+            lines = _lines(side, tile, rows, columns, self.group, which, again, cached, chip.processors)
             both.append(lines * self.depth * element)
         return both[0], both[1]
 
@@ -75,14 +74,15 @@ def _lines(
     which: int,
     again: int,
     cached: int,
+    processors: int,
 ) -> int:
     """Lines of one operand that a grid of `rows` × `columns` tiles fetches; `cached` lines stay."""
     if side <= cached:
         return side
     programs = list(order(rows, columns, group))
     total = 0
-    for first in range(0, len(programs), CHIP.processors):
-        wave = {tiles[which] for tiles in programs[first : first + CHIP.processors]}
+    for first in range(0, len(programs), processors):
+        wave = {tiles[which] for tiles in programs[first : first + processors]}
         lines = sum(min(tile, side - at * tile) for at in wave)
         total += lines * (again if lines > cached else 1)
     return total
@@ -206,8 +206,8 @@ PASSES: dict[str, dict[str, tuple[int, int]]] = {
 }
 
 
-def launch_of(kernel: Any, args: Sequence[Any], options: Given) -> Launch:
-    """What one Triton launch moves and multiplies.
+def launch_of(kernel: Any, args: Sequence[Any], options: Given, chip: Chip) -> Launch:
+    """What one Triton launch moves and multiplies on a chip.
 
     Raises KeyError for a kernel that `PASSES` does not know.
     """
@@ -218,7 +218,7 @@ def launch_of(kernel: Any, args: Sequence[Any], options: Given) -> Launch:
     products = PRODUCTS[name](given) if name in PRODUCTS else []
     launch = Launch(name, [], [], sum(product.flops for product in products))
     for product in products:
-        launch.reads += fetches(product, [given[x] for x in product.operands])
+        launch.reads += fetches(product, [given[x] for x in product.operands], chip)
     for argument, passes in PASSES[name].items():
         for times, accesses in zip(passes, (launch.reads, launch.writes), strict=True):
             found = access(argument, given[argument])
@@ -227,9 +227,9 @@ def launch_of(kernel: Any, args: Sequence[Any], options: Given) -> Launch:
     return launch
 
 
-def fetches(product: Product, operands: Sequence[Tensor]) -> list[Access]:
+def fetches(product: Product, operands: Sequence[Tensor], chip: Chip) -> list[Access]:
     """What comes from memory of both operands."""
-    moved = product.fetched(operands[0].element_size())
+    moved = product.fetched(operands[0].element_size(), chip)
     return [
         Access(name, x.untyped_storage()._cdata, size(x), each)
         for name, x, each in zip(product.operands, operands, moved, strict=True)

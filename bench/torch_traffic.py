@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch._library.custom_ops import OPDEFS
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -72,7 +73,8 @@ def access(name: str, x: Tensor) -> Access:
 
 def _parts(mode: TorchDispatchMode, func: Any, args: Sequence[Any], kwargs: Any) -> Any:
     """What a composite op gives, run as its parts: these show if `to` or `contiguous` copies."""
-    if func.namespace != "aten":
+    kernel = torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CPU")
+    if func.namespace != "aten" or kernel:  # silu_backward has both, a kernel and parts
         return NotImplemented
     with mode:
         return func.decompose(*args, **kwargs)

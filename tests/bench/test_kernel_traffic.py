@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,13 +15,17 @@ import torch
 import triton
 import triton.language as tl
 
+from bench.element_traffic import shrunk
 from bench.interpreted import counting, processors
-from bench.kernel_traffic import missed
-from bench.product_model import CHIP, Product, launch_of
+from bench.kernel_traffic import FLOOR_BAR, main, missed
+from bench.product_model import Product, launch_of
 from bench.product_traffic import ProductTraffic
 from bench.torch_traffic import Launch, Live, TorchTraffic
 from marco.kernels import spaces
+from marco.kernels.chips import CHIPS
 from marco.kernels.rms_norm import rms_norm
+
+H100 = CHIPS["h100"]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -113,20 +120,20 @@ def product(**change: Any) -> Product:
 
 
 def test_waves_fetch_each_tile_once() -> None:
-    assert CHIP.processors == 132
+    assert H100.processors == 132
     mib = 2**20
     # 256 programs are waves of 132 and 124, eight column tiles a row tile: tile 16 is in both.
-    assert product().fetched(2) == ((32 + 1) * 4 * mib, 2 * 32 * mib)
+    assert product().fetched(2, H100) == ((32 + 1) * 4 * mib, 2 * 32 * mib)
     # Rows fastest: both waves hold all 32 row tiles; column tile 4 is in both.
-    assert product(group=32).fetched(2) == (2 * 128 * mib, (8 + 1) * 4 * mib)
-    assert product(group=32, walk=3).fetched(2) == (3 * 2 * 128 * mib, (8 + 1) * 4 * mib)
+    assert product(group=32).fetched(2, H100) == (2 * 128 * mib, (8 + 1) * 4 * mib)
+    assert product(group=32, walk=3).fetched(2, H100) == (3 * 2 * 128 * mib, (8 + 1) * 4 * mib)
     # Four groups of eight: a wave holds two of them and the first four tiles of a third.
-    assert product(group=8).fetched(2) == ((20 + 16) * 4 * mib, 2 * 32 * mib)
+    assert product(group=8).fetched(2, H100) == ((20 + 16) * 4 * mib, 2 * 32 * mib)
     # At half the depth B fits half of the L2: it comes once.
-    assert product(depth=8192).fetched(2) == ((32 + 1) * 2 * mib, 16 * mib)
+    assert product(depth=8192).fetched(2, H100) == ((32 + 1) * 2 * mib, 16 * mib)
     # But not beside another operand as large.
-    assert product(depth=8192, beside=8192).fetched(2) == ((32 + 1) * 2 * mib, 2 * 16 * mib)
-    assert product(sides=(4000, 1024), depth=8192).fetched(2)[0] == (4000 + 128) * 8192 * 2
+    assert product(depth=8192, beside=8192).fetched(2, H100) == ((32 + 1) * 2 * mib, 2 * 16 * mib)
+    assert product(sides=(4000, 1024), depth=8192).fetched(2, H100)[0] == (4000 + 128) * 8192 * 2
     assert product().flops == 2 * 4096 * 1024 * 16_384
 
 
@@ -134,7 +141,7 @@ def test_waves_fetch_each_tile_once() -> None:
 def test_a_product_that_is_added(in_place: bool) -> None:
     total, a, b = torch.zeros(6, 4), torch.ones(6, 5), torch.ones(5, 4)
     found: list[Launch] = []
-    with ProductTraffic(found):
+    with ProductTraffic(found, H100):
         total.addmm_(a, b) if in_place else torch.addmm(total, a, b, out=total)
     (launch,) = found
     assert launch.flops == 2 * 6 * 5 * 4
@@ -143,7 +150,7 @@ def test_a_product_that_is_added(in_place: bool) -> None:
 
 def test_a_kernel_without_a_model() -> None:
     with pytest.raises(KeyError, match="twice_read: PASSES and PRODUCTS must say"):
-        launch_of(_twice_read, (), {})
+        launch_of(_twice_read, (), {}, H100)
 
 
 @pytest.mark.parametrize(
@@ -170,7 +177,7 @@ def test_bars(op: str, change: dict[str, Any], message: str | None) -> None:
     row = {
         "floor_ratio": 1.01,
         "liger_floor_ratio": 1.02,
-        "floor": 1000,
+        "interpreted_floor": 1000,
         "forward_accesses": [access | {"moved": 50, "times": 5.0}],
         "backward_accesses": [access | {"moved": 500, "times": 1.0}],
         "forward_launches": 1,
@@ -178,8 +185,10 @@ def test_bars(op: str, change: dict[str, Any], message: str | None) -> None:
         "bytes_beside_outputs": 100,
         "bytes_beside_outputs_of_half": 50,
         "logits_bytes": 2001,
+        "tokens": 8192,
+        "tokens_of_half": 4096,
     }
-    found = missed(op, row | change, "7b")
+    found = missed(op, row | change, "7b", 62.1)
     assert len(found) == (message is not None)
     if message is not None:
         assert message in found[0]
@@ -196,6 +205,9 @@ def test_a_reduced_set() -> None:
     assert found["swiglu"]["floor_ratio"] == 1
     assert found["swiglu"]["launches"] == 2
     assert found["swiglu"]["liger_floor_ratio"] is None
+    # Three tensors forward and five backward; unfused silu, times up, and the backward of both.
+    assert found["swiglu"]["moved"] == 8 * 2 * 8192 * 4864
+    assert found["swiglu"]["unfused_moved"] == 14 * 2 * 8192 * 4864
     loss = found["linear_cross_entropy"]
     # The logits forward, again in the backward, and two gradients.
     assert loss["flops"] == 4 * 2 * 8192 * 896 * 151_936
@@ -203,9 +215,66 @@ def test_a_reduced_set() -> None:
     assert loss["floor_ratio"] > 1
     assert loss["bytes_beside_outputs"] < loss["logits_bytes"] / 20
     assert loss["liger_launches"] is None
+    assert loss["unfused_flops"] == 3 * 2 * 8192 * 896 * 151_936
+    # To fp32, log-softmax, the target's; backward the target's, softmax's, to bf16: and three
+    # products, which write the logits, and read their gradient twice.
+    passes = (2 + 4) + (4 + 4) + 4 + (4 + 4) + (3 * 4) + (4 + 2) + (2 + 2 + 2)
+    logits = 8192 * 151_936
+    assert passes * logits < loss["unfused_moved"] < 1.3 * passes * logits
+    assert loss["unfused_bytes_beside_outputs"] > 4 * loss["logits_bytes"]
 
 
-def test_an_unknown_op() -> None:
-    done = run("--ops", "swiglo")
-    assert done.returncode == 1
-    assert "Did you mean 'swiglu'?" in done.stderr
+def test_another_chip_and_few_tokens() -> None:
+    chosen = ("--chip", "mi300x", "--tokens", "4000", "--model", "0.5b")
+    done = run("--ops", "rms_norm;linear_cross_entropy", "--no-liger", *chosen)
+    assert done.returncode == 0, done.stdout + done.stderr
+    *above, last = done.stdout.splitlines()
+    assert "Assumed: Qwen2 0.5b, 4,000 tokens, bf16" in above[0]
+    assert any("No miss: the bar of 1.02 is for 62.1 tokens a processor" in x for x in above)
+    norm, loss = (json.loads(last)[op] for op in ("rms_norm", "linear_cross_entropy"))
+    assert norm["processors"] == 76  # 1,000 tokens where all 304 have 4,000
+    assert norm["inputs"] == [[1000, 896], [896]]
+    assert norm["floor_ratio"] > FLOOR_BAR
+    assert norm["floor"] == 2 * 896 * (5 * 4000 + 3)
+    assert norm["moved"] == pytest.approx(norm["floor_ratio"] * norm["floor"])
+    assert (loss["tokens"], loss["tokens_of_half"]) == (4000, 2000)
+
+
+def test_what_is_interpreted() -> None:
+    assert shrunk("rms_norm", "7b", 8192, H100) == (993, 16)
+    assert shrunk("rms_norm", "7b", 100, H100) == (100, 132)
+    assert shrunk("rms_norm", "7b", 10**6, H100) == (7576, 1)
+    assert shrunk("swiglu", "7b", 3, H100) == (3, 1)
+    tokens, _ = shrunk("rms_norm of heads", "7b", 8192, CHIPS["mi300x"])
+    assert tokens * 28 >= 4096 * 8
+
+
+def test_liger_that_does_not_import(tmp_path: Path) -> None:
+    broken = tmp_path / "liger_kernel"
+    broken.mkdir()
+    (broken / "__init__.py").write_text("raise RuntimeError('no driver:\\nnone at all')")
+    command = [sys.executable, "-m", "bench.kernel_traffic", "--ops", "swiglu", "--model", "0.5b"]
+    found = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, env=found)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == (
+        "Without Liger, which is installed but does not import: RuntimeError: no driver: none at "
+        "all\n"
+    )
+    assert json.loads(done.stdout.splitlines()[-1])["swiglu"]["liger_launches"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--ops", "swiglo"], "Did you mean 'swiglu'?"),
+        (["--chip", "h10"], "--chip: 'h10' is not known. Did you mean 'h100'?"),
+        (["--tokens", "0"], "--tokens must be at least 1, not 0."),
+    ],
+)
+def test_what_is_not_known(
+    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["kernel_traffic", *arguments])
+    with pytest.raises(SystemExit, match=re.escape(message)):
+        main()
