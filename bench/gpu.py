@@ -47,7 +47,7 @@ def main() -> None:
     """Measure, print, and leave with the exit code."""
     # Triton asks for it where a kernel is defined: before any is imported.
     os.environ.pop("TRITON_INTERPRET", None)
-    given = _parser().parse_args()
+    given = checked(_parser().parse_args())
     import torch
 
     if not torch.cuda.is_available():
@@ -55,7 +55,7 @@ def main() -> None:
         sys.exit(2)
     from bench.gpu_machine import gpu
 
-    sys.exit(run(checked(given), gpu(given.quick)))
+    sys.exit(run(given, gpu(given.quick)))
 
 
 def run(given: argparse.Namespace, machine: Machine) -> int:

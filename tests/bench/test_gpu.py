@@ -388,6 +388,9 @@ def test_without_a_gpu() -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr == gpu.NO_GPU + "\n"
+    done = subprocess.run([*command, "--steps", "0"], capture_output=True, text=True, env=hidden)
+    assert done.returncode == 1
+    assert done.stderr == "--steps must be at least 1.\n"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -14,10 +15,12 @@ from bench.kernel_compile import fails
 from marco.kernels.chips import CHIPS
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "bench.kernel_compile", *arguments]
     # Tests run under the interpreter: the bench must leave it by itself.
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    if path is not None:
+        environment["PYTHONPATH"] = str(path)
     return subprocess.run(command, capture_output=True, text=True, env=environment)
 
 
@@ -53,12 +56,30 @@ def test_a_reduced_set_compiles_well() -> None:
         ({"doubles": 3}, "3 fp64 instructions"),
         ({"loop_loads": {16: 1, 2: 4}}, "33% of a loop's loads come an element at a time"),
         ({"loop_loads": {16: 8, 4: 1, 1: 1}}, ""),
+        ({"loads": {2: 99}}, ""),
+        ({"loop_loads": {}, "loads": {4: 4, 2: 4}}, ""),
+        ({"loop_loads": {}, "loads": {4: 1, 2: 6}}, "75% of its loads come an element at a time"),
+        ({"loop_loads": {}, "loads": {}}, ""),
     ],
 )
 def test_what_fails(change: dict[str, object], message: str) -> None:
-    good = {"spills": 0, "shared": 65_536, "doubles": 0, "loop_loads": {16: 4}}
+    good = {"spills": 0, "shared": 65_536, "doubles": 0, "loop_loads": {16: 4}, "loads": {}}
     found = fails(SimpleNamespace(**good | change), CHIPS["mi300x"], 2)
     assert found == ([message] if message else [])
+
+
+def test_liger_that_does_not_import(tmp_path: Path) -> None:
+    (tmp_path / "liger_kernel").mkdir()
+    (tmp_path / "liger_kernel" / "__init__.py").write_text("import torch\ntorch.no_such_name")
+    chosen = ("--models", "0.5b", "--chips", "h100,h100", "--ops", "swiglu")
+    done = run(*chosen, path=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Without Liger, which is installed but does not import: AttributeError: " in done.stderr
+    assert "Traceback" not in done.stderr
+    # A chip that is given twice is compiled for once.
+    assert done.stderr.count("h100 0.5b ours swiglu: swiglu_fwd_kernel") == 1
+    found = json.loads(done.stdout.splitlines()[-1])["kernels"]
+    assert [row["by"] for row in found] == ["ours", "ours"]
 
 
 def test_an_unknown_chip() -> None:
