@@ -120,7 +120,7 @@ def measure_steps(given: argparse.Namespace, machine: Machine) -> dict[str, Any]
                 machine,
             )
             machine.free()  # of models, which hold themselves
-        found[model] = _with_model(rows, _modelled_step(config, given, machine))
+        found[model] = _with_model(rows, _modelled_step(model, config, given, machine))
     return found
 
 
@@ -150,38 +150,42 @@ def _modelled_ops(
     model: str, given: argparse.Namespace, machine: Machine
 ) -> dict[str, dict[str, float]]:
     """Op → contender → milliseconds by the roofline model, in bf16 on chips that it knows."""
-    from bench.roofline import both_ways, config_of, op_pairs
+    from bench.roofline_ops import OPS, op_works
     from marco.kernels.chips import CHIPS
     from marco.planning.roofline import Efficiency, seconds
 
     chip = CHIPS.get(MODELLED.get(machine.name, ""))
     if chip is None or given.dtype != "bfloat16":
         return {}
-    pairs = op_pairs(config_of(model), given.rows * given.length)
+    works = {
+        name: op_works(name, model, given.rows, given.length, chip)
+        for name in given.ops
+        if name in OPS and name != "attention"  # the model's rows are not packed
+    }
     return {
         name: {
-            by: 1e3 * seconds(both_ways(op, inputs), chip, Efficiency())
-            for by, op in (("ours", ours), ("torch", plain))
+            by: 1e3 * seconds(work, chip, Efficiency())
+            for by, work in zip(("ours", "torch"), sides, strict=True)
         }
-        for name, (ours, plain, inputs) in pairs.items()
+        for name, sides in works.items()
     }
 
 
-def _modelled_step(config: Any, given: argparse.Namespace, machine: Machine) -> dict[str, float]:
+def _modelled_step(
+    model: str, config: Any, given: argparse.Namespace, machine: Machine
+) -> dict[str, float]:
     """Contender → milliseconds by the roofline model, which is of bf16 weights."""
+    from bench.roofline import step_works
     from marco.kernels.chips import CHIPS
     from marco.planning.roofline import Efficiency, seconds
-    from marco.planning.trace import trace_step
 
     chip = CHIPS.get(MODELLED.get(machine.name, ""))
     if chip is None or given.precision != "bf16-master":
         return {}
+    works = step_works(model, config, given.rows, given.length, [chip])[chip.name]
     return {
-        by: 1e3
-        * seconds(
-            trace_step(config, given.rows, given.length, fused=by == "triton"), chip, Efficiency()
-        )
-        for by in ("triton", "reference")
+        by: 1e3 * seconds(work, chip, Efficiency())
+        for by, work in zip(("triton", "reference"), works, strict=True)
     }
 
 

@@ -48,7 +48,7 @@ def attention(
     flash = flash_varlen()
     if flash is not None:
         contenders["flash-attn"] = lambda: _flash(flash, packing, scale)
-    return inputs, _plain(packing, scale), contenders
+    return inputs, eager(packing, scale), contenders
 
 
 def _ours(positions: Tensor, scale: float) -> Run:
@@ -76,7 +76,7 @@ def _all_heads(*qkv: Tensor) -> list[Tensor]:
     return [q, *(x.repeat_interleave(q.shape[1] // x.shape[1], 1) for x in (k, v))]
 
 
-def _plain(packing: GpuPacking, scale: float) -> Run:
+def eager(packing: GpuPacking, scale: float) -> Run:
     """transformers' eager attention: rounded after each product and after the softmax."""
     seen = _seen(packing)
 

@@ -2,8 +2,8 @@
 
     python -m bench.roofline [--models 0.5b,7b] [--chips h100] [--rows 2] [--length 4096]
 
-Traffic and matrix products are counted on meta tensors (`marco.planning.trace`): ours, and
-transformers' layers as they come, whose every op is a kernel of its own. Time is traffic or
+Traffic and matrix products are counted on meta tensors (`bench.roofline_ops`): ours, and eager
+torch's or transformers' layers as they come, whose every op is a kernel of its own. Time is traffic or
 products, whichever is longer, at stated shares of the data sheet's rates
 (`marco.planning.roofline`). One device, whatever fits; no communication. A model, not a
 measurement: `python -m bench.gpu` measures. The last line is JSON.
@@ -14,27 +14,20 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
 from transformers import Qwen2Config
 
+from bench.roofline_ops import OPS, op_works
 from marco.errors import nearest
-from marco.kernels.add_rms_norm import add_rms_norm, add_rms_norm_naive
-from marco.kernels.chips import CHIPS
-from marco.kernels.linear_cross_entropy import linear_cross_entropy_naive
-from marco.kernels.linear_cross_entropy_triton import linear_cross_entropy_triton
-from marco.kernels.rms_norm import rms_norm, rms_norm_naive
-from marco.kernels.rope import rope, rope_naive
-from marco.kernels.swiglu import swiglu, swiglu_naive
+from marco.kernels.chips import CHIPS, Chip
 from marco.planning.roofline import Efficiency, Work, seconds
-from marco.planning.trace import trace, trace_step
+from marco.planning.trace import trace_step
 
 CONF = Path(__file__).parent.parent / "conf" / "model"
 MODELS = {size: f"qwen2_{size.replace('.', '_')}" for size in ("0.5b", "1.5b", "7b", "72b")}
@@ -55,54 +48,16 @@ def config_of(model: str) -> Qwen2Config:
     return Qwen2Config(**{key: found[key] for key in SHAPE})
 
 
-def op_pairs(
-    config: Qwen2Config, tokens: int
-) -> dict[str, tuple[Callable[..., Any], Callable[..., Any], list[Tensor]]]:
-    """Each fused op, its plain twin, and their inputs on meta tensors."""
-
-    def leaf(*shape: int) -> Tensor:
-        return torch.empty(shape, dtype=torch.bfloat16, device="meta", requires_grad=True)
-
-    width, inner = config.hidden_size, config.intermediate_size
-    heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
-    head_dim = width // heads
-    x, weight = leaf(tokens, width), leaf(width)
-    table = leaf(1, tokens, head_dim).detach()
-    q, k = leaf(1, tokens, heads, head_dim), leaf(1, tokens, kv_heads, head_dim)
-    targets = torch.empty(tokens, dtype=torch.int64, device="meta")
-    head = leaf(config.vocab_size, width)
-    return {
-        "rms_norm": (
-            lambda x, w: rms_norm(x, w, 1e-6),
-            lambda x, w: rms_norm_naive(x, w, 1e-6),
-            [x, weight],
-        ),
-        "add_rms_norm": (
-            lambda x, r, w: add_rms_norm(x, r, w, 1e-6),
-            lambda x, r, w: add_rms_norm_naive(x, r, w, 1e-6),
-            [x, leaf(tokens, width), weight],
-        ),
-        "rope": (rope, rope_naive, [q, k, table, table]),
-        "swiglu": (swiglu, swiglu_naive, [leaf(tokens, inner), leaf(tokens, inner)]),
-        "linear_cross_entropy": (
-            linear_cross_entropy_triton,
-            linear_cross_entropy_naive,
-            [x, head, targets],
-        ),
+def step_works(
+    model: str, config: Qwen2Config, rows: int, length: int, chips: Sequence[Chip]
+) -> dict[str, tuple[list[Work], list[Work]]]:
+    """By chip: a step's kernels, ours and transformers'; our loss as `op_works` has it."""
+    fused, plain = (trace_step(config, rows, length, fused=fused) for fused in (True, False))
+    rest = [work for work in fused if not work.name.startswith("marco::linear_cross_entropy")]
+    losses = {
+        chip.name: op_works("linear_cross_entropy", model, rows, length, chip)[0] for chip in chips
     }
-
-
-def both_ways(op: Callable[..., Any], inputs: list[Tensor]) -> list[Work]:
-    """Forward and backward."""
-
-    def run() -> None:
-        made = op(*inputs)
-        outputs = [made] if isinstance(made, Tensor) else list(made)
-        wanted = [x for x in inputs if x.requires_grad]
-        torch.autograd.grad(outputs, wanted, [torch.empty_like(x) for x in outputs])
-
-    # The incoming gradients are another kernel's to make.
-    return [work for work in trace(run) if work.name != "aten::empty_like"]
+    return {name: (rest + loss, plain) for name, loss in losses.items()}
 
 
 def main() -> None:
@@ -113,40 +68,47 @@ def main() -> None:
     console = Console(width=None if sys.stdout.isatty() else 200)
     console.print(
         f"Assumed: {efficiency.bandwidth:.0%} of the memory's bandwidth, {efficiency.matrix:.0%} "
-        f"of the matrix units' dense rate, {given.rows} × {given.length} tokens, bf16."
+        f"of the matrix units' dense rate, {given.rows} × {given.length} tokens, bf16.\n"
+        "Losses, and our step's: products by bench.kernel_traffic's model of tiles and L2, launch by "
+        "launch. All else, linear layers and the plain step's head too: every operand once a kernel, "
+        "for marco.planning traces shapes and sees no launches."
     )
     ops = Table("op (forward + backward)", "model", "ours MB", "unfused MB", "chip")
     for column in ("ours ms", "unfused ms", "ratio"):
         ops.add_column(column)
     steps = Table("step", "chip", "ours ms", "unfused ms", "ratio", "tokens/s", "MFU")
     found: dict[str, Any] = {"ops": {}, "steps": {}}
+    chips = [CHIPS[name] for name in given.chips]
     for model in given.models:
-        config = config_of(model)
-        for name, (ours, plain, inputs) in op_pairs(config, tokens).items():
-            work = both_ways(ours, inputs), both_ways(plain, inputs)
-            moved = [sum(one.bytes for one in side) for side in work]
-            for chip in given.chips:
-                times = [seconds(one, CHIPS[chip], efficiency) for one in work]
-                found["ops"].setdefault(name, {})[f"{model} {chip}"] = {
+        for name in OPS:
+            for chip in chips:
+                work = op_works(name, model, given.rows, given.length, chip)
+                moved = [sum(one.bytes for one in side) for side in work]
+                times = [seconds(side, chip, efficiency) for side in work]
+                found["ops"].setdefault(name, {})[f"{model} {chip.name}"] = {
                     **_pair(times),
                     "bytes": moved[0],
                     "unfused_bytes": moved[1],
+                    "flops": sum(one.flops for one in work[0]),
+                    "unfused_flops": sum(one.flops for one in work[1]),
                 }
-                ops.add_row(name, model, *(f"{x / 1e6:,.0f}" for x in moved), chip, *_cells(times))
-        fused, plain_step = (
-            trace_step(config, given.rows, given.length, fused=fused) for fused in (True, False)
-        )
-        # Of the plain step: what is made twice is not useful work.
-        useful = sum(work.flops for work in plain_step)
-        for chip in given.chips:
-            times = [seconds(one, CHIPS[chip], efficiency) for one in (fused, plain_step)]
-            mfu = useful / times[0] / CHIPS[chip].matrix_rates["bfloat16"]
-            found["steps"][f"{model} {chip}"] = {
+                megabytes = (f"{x / 1e6:,.0f}" for x in moved)
+                ops.add_row(name, model, *megabytes, chip.name, *_cells(times))
+        works = step_works(model, config_of(model), given.rows, given.length, chips)
+        for chip in chips:
+            sides = works[chip.name]
+            times = [seconds(side, chip, efficiency) for side in sides]
+            # Of the plain step: what is made twice is not useful work.
+            useful = sum(work.flops for work in sides[1])
+            mfu = useful / times[0] / chip.matrix_rates["bfloat16"]
+            found["steps"][f"{model} {chip.name}"] = {
                 **_pair(times),
                 "tokens_per_second": tokens / times[0],
                 "mfu": mfu,
             }
-            steps.add_row(model, chip, *_cells(times), f"{tokens / times[0]:,.0f}", f"{mfu:.0%}")
+            steps.add_row(
+                model, chip.name, *_cells(times), f"{tokens / times[0]:,.0f}", f"{mfu:.0%}"
+            )
     console.print(ops)
     console.print(steps)
     print(json.dumps(found, sort_keys=True))
@@ -172,7 +134,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--matrix-efficiency", type=float, default=Efficiency.matrix)
     given = parser.parse_args()
     for option, known in (("models", MODELS), ("chips", CHIPS)):
-        names = getattr(given, option).split(",")
+        names = list(dict.fromkeys(getattr(given, option).split(",")))
         for name in names:
             if name not in known:
                 hint = nearest(name, known)

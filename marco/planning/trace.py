@@ -13,13 +13,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 from transformers import AttentionInterface, AutoModelForCausalLM, PreTrainedConfig
 
-from marco.kernels._linear_cross_entropy_launches_triton import SLABS
-from marco.kernels.linear_cross_entropy import linear_cross_entropy_naive
 from marco.kernels.linear_cross_entropy_triton import linear_cross_entropy_triton
 from marco.models.kernels import install
 from marco.planning.roofline import Work
@@ -60,11 +59,18 @@ def trace_step(config: PreTrainedConfig, rows: int, length: int, *, fused: bool)
             attention_mask=dict.fromkeys(config.layer_types),
             use_cache=False,
         ).last_hidden_state.flatten(0, 1)
-        loss = linear_cross_entropy_triton if fused else linear_cross_entropy_naive
+        loss = linear_cross_entropy_triton if fused else _eager_cross_entropy
         loss(hidden, head, ids.flatten()).mean().backward()  # type: ignore[no-untyped-call]
 
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return [*trace(step), Work("adamw", ADAMW_BYTES * parameters)]
+
+
+def _eager_cross_entropy(hidden: Tensor, head: Tensor, targets: Tensor) -> Tensor:
+    """transformers': whole logits, in fp32."""
+    return functional.cross_entropy(
+        functional.linear(hidden, head).float(), targets, reduction="none"
+    )
 
 
 def trace(run: Callable[[], object]) -> list[Work]:
@@ -98,8 +104,6 @@ class _Kernels(TorchDispatchMode):  # type: ignore[no-untyped-call]
         size = sum(_bytes(x) for x in tree_leaves((args, kwargs, made)) if isinstance(x, Tensor))
         if name == "aten::embedding":  # reads the rows that it writes
             size = 2 * _bytes(made) + _bytes(args[1])
-        if name == "marco::linear_cross_entropy_triton_bwd":
-            size += _slabs_bytes(args[1], args[2])
         dtype = _dtype(args)
         self.found.append(Work(name, size, own(args) if own else flops, dtype))
         return made
@@ -117,18 +121,6 @@ def _dtype(args: Sequence[Any]) -> str:
     """That of a product's operands: the narrowest, for what is fp32 beside them are sums."""
     floats = [x.dtype for x in tree_leaves(args) if isinstance(x, Tensor) and x.is_floating_point()]
     return str(min(floats, key=lambda x: x.itemsize, default="bfloat16")).removeprefix("torch.")
-
-
-def _slabs_bytes(hidden: Tensor, weight: Tensor) -> int:
-    """What the fused loss' backward moves beyond its operands, slab by slab of the vocabulary.
-
-    Each slab reads the hidden states twice (but for the once that is counted), adds to their
-    fp32 gradient, and writes the logits' gradient once and reads it twice.
-    """
-    tokens, width = hidden.shape
-    states = (2 * SLABS - 1) * tokens * width * hidden.element_size()
-    gradient = 2 * SLABS * tokens * width * 4
-    return states + gradient + 3 * tokens * weight.shape[0] * hidden.element_size()
 
 
 def _product(args: Sequence[Any], at: int) -> int:
@@ -152,7 +144,8 @@ _OWN_FLOPS: dict[str, Callable[[Sequence[Any]], int]] = {
 
 
 @torch.library.custom_op("marco_planning::attention", mutates_args=())
-def _attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def flash_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Causal, of rows that are each one document: [rows, length, heads, width] in and out."""
     raise NotImplementedError("only shapes pass through here")
 
 
@@ -163,7 +156,7 @@ def _attention_backward(
     raise NotImplementedError("only shapes pass through here")
 
 
-@_attention.register_fake
+@flash_attention.register_fake
 def _(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return q.new_empty(q.shape)
 
@@ -182,12 +175,12 @@ def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return made
 
 
-_attention.register_autograd(_backward, setup_context=_setup_context)
+flash_attention.register_autograd(_backward, setup_context=_setup_context)
 
 
 def _attend(attention: Any, q: Tensor, k: Tensor, v: Tensor, *_: Any, **__: Any) -> Tensor:
     """Stands where `marco.models.attention.attend` does: length before heads."""
-    made: Tensor = _attention(q, k, v)
+    made: Tensor = flash_attention(q, k, v)
     return made
 
 
@@ -195,7 +188,7 @@ def _attention_forward(
     module: Any, q: Tensor, k: Tensor, v: Tensor, mask: Any, **_: Any
 ) -> tuple[Tensor, None]:
     """transformers' interface: heads before length in, length before heads out."""
-    return _attention(*(x.transpose(1, 2) for x in (q, k, v))), None
+    return flash_attention(*(x.transpose(1, 2) for x in (q, k, v))), None
 
 
 def _register_attention() -> None:
