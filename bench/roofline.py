@@ -3,8 +3,8 @@
     python -m bench.roofline [--models 0.5b,7b] [--chips h100] [--rows 2] [--length 4096]
 
 Traffic and matrix products are counted on meta tensors (`bench.roofline_ops`): ours, and eager
-torch's or transformers' layers as they come, whose every op is a kernel of its own. Time is traffic or
-products, whichever is longer, at stated shares of the data sheet's rates
+torch's or transformers' layers as they come, whose every op is a kernel of its own. Time is traffic
+or products, whichever is longer, at stated shares of the data sheet's rates
 (`marco.planning.roofline`). One device, whatever fits; no communication. A model, not a
 measurement: `python -m bench.gpu` measures. The last line is JSON.
 """
@@ -69,9 +69,9 @@ def main() -> None:
     console.print(
         f"Assumed: {efficiency.bandwidth:.0%} of the memory's bandwidth, {efficiency.matrix:.0%} "
         f"of the matrix units' dense rate, {given.rows} × {given.length} tokens, bf16.\n"
-        "Losses, and our step's: products by bench.kernel_traffic's model of tiles and L2, launch by "
-        "launch. All else, linear layers and the plain step's head too: every operand once a kernel, "
-        "for marco.planning traces shapes and sees no launches."
+        "Losses, our step's too: by launches and bench.kernel_traffic's model of tiles and L2.\n"
+        "All else, linear layers and the plain step's head too: every operand once a kernel, for "
+        "marco.planning traces shapes and sees no launches."
     )
     ops = Table("op (forward + backward)", "model", "ours MB", "unfused MB", "chip")
     for column in ("ours ms", "unfused ms", "ratio"):

@@ -2,9 +2,9 @@
 
 The ops between products count every operand once a kernel (`marco.planning.trace`). Losses run
 launch by launch, their products by the model of tiles and L2 that `bench.kernel_traffic` has; it
-stays outside of `marco.planning`, which traces shapes and sees no launches. Attention is causal over
-whole rows: a flash kernel reads q, k, v and writes the output once, half of the scores are made;
-eager torch writes and reads [length, length] scores in every pass, and makes all of them.
+stays outside of `marco.planning`, which traces shapes and sees no launches. Attention is causal,
+each row one document: a flash kernel reads q, k, v and writes the output once and makes half of the
+scores; eager torch makes all of them, and writes and reads [length, length] in every pass.
 """
 
 from __future__ import annotations

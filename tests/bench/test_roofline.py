@@ -10,6 +10,8 @@ import sys
 import pytest
 
 from bench import roofline
+from bench.product_traffic import report
+from marco.kernels.chips import CHIPS
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -31,6 +33,22 @@ def test_one_model_on_two_chips() -> None:
     assert norm["0.5b h100"]["bytes"] == 2 * 896 * (5 * 512 + 3)
     assert norm["0.5b h100"]["unfused_bytes"] > 5 * norm["0.5b h100"]["bytes"]
     assert norm["0.5b h100"]["seconds"] / norm["0.5b h200"]["seconds"] == pytest.approx(4.8 / 3.35)
+    # The same bytes as bench.kernel_traffic's, and a loss launch by launch: they differ by chip.
+    loss = found["ops"]["linear_cross_entropy"]["0.5b h100"]
+    chip = CHIPS["h100"]
+    logged = found["ops"]["linear_log_probs"]["0.5b h100"]
+    assert loss["bytes"] == report("linear_cross_entropy", "0.5b", 512, chip, "ours")["moved"]
+    assert loss["flops"] == logged["flops"] == 4 * 2 * 512 * 896 * 151_936
+    assert loss["unfused_flops"] == 3 * 2 * 512 * 896 * 151_936
+    assert found["ops"]["linear_distillation, js"]["0.5b h100"]["ratio"] > 1
+    # q, y, dy, y, q, dq of 14 heads, and k, v twice, dk, dv of two, each 64 wide.
+    attention = found["ops"]["attention"]["0.5b h100"]
+    assert attention["bytes"] == 2 * 512 * 64 * (6 * 14 + 6 * 2)
+    # Two products and five, half of the scores hidden; whole, two and four.
+    assert attention["flops"] == 7 * 512**2 * 14 * 64
+    assert attention["unfused_flops"] == 6 * 2 * 512**2 * 14 * 64
+    # Scores are written and read at least thrice in each pass.
+    assert attention["unfused_bytes"] > 2 * 6 * 2 * 512**2 * 14
 
 
 @pytest.mark.parametrize(
