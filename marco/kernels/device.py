@@ -24,17 +24,19 @@ class Device:
         arch: 90 for compute capability 9.0; AMD: "gfx942".
         processors: multiprocessors (AMD: compute units).
         shared: the most bytes of shared memory (AMD: LDS) that a block may have.
+        lanes: threads of a warp (AMD: of a wavefront).
     """
 
     name: str
     arch: int | str
     processors: int
     shared: int
+    lanes: int
 
     @classmethod
     def of(cls, chip: Chip) -> Device:
         """A chip that need not be here."""
-        return cls(chip.name, chip.arch, chip.processors, chip.shared_a_block)
+        return cls(chip.name, chip.arch, chip.processors, chip.shared_a_block, chip.warp)
 
     @property
     def amd(self) -> bool:
@@ -69,4 +71,10 @@ def _gpu(index: int) -> Device:
     arch: int | str = 10 * properties.major + properties.minor
     if torch.version.hip:
         arch = properties.gcnArchName.split(":")[0]
-    return Device(properties.name, arch, limits["multiprocessor_count"], limits["max_shared_mem"])
+    return Device(
+        properties.name,
+        arch,
+        limits["multiprocessor_count"],
+        limits["max_shared_mem"],
+        properties.warp_size,
+    )

@@ -20,6 +20,8 @@ Options = Mapping[str, int]
 
 #: Elements of a norm's rows that a program holds at once: long rows fill it alone.
 NORM_TILE = 4096
+#: Bytes of the widest load of a lane.
+WIDEST_LOAD = 16
 
 
 def norm_forward(x: Tensor, residual: Tensor | None) -> Sequence[Options]:
@@ -40,14 +42,18 @@ def norm_backward(x: Tensor, dy: Tensor, dsummed: Tensor | None) -> Sequence[Opt
 
 def _norm(warps: int, x: Tensor, *others: Tensor | None) -> Sequence[Options]:
     """Those whose pipeline, a tile of each operand a stage but the last, fits shared memory."""
+    device = device_of(x)
     hidden = triton.next_power_of_2(x.shape[-1])
-    shape = {"block_rows": max(1, NORM_TILE // hidden), "block_hidden": hidden, "num_warps": warps}
-    tile = shape["block_rows"] * hidden
-    stage = sum(tile * operand.element_size() for operand in (x, *others) if operand is not None)
+    rows = max(1, NORM_TILE // hidden)
+    sizes = [operand.element_size() for operand in (x, *others) if operand is not None]
+    # AMD's 64 lanes a warp would share a row of bf16 in loads of 8 bytes where NVIDIA's 32 take 16.
+    warps = min(warps, rows * hidden * min(sizes) // (WIDEST_LOAD * device.lanes))
+    shape = {"block_rows": rows, "block_hidden": hidden, "num_warps": warps}
+    stage = rows * hidden * sum(sizes)
     return [
         {**shape, "programs": programs, "stages": stages}
         for programs, stages in ((1, 3), (1, 2), (2, 2), (2, 1))
-        if stages == 1 or programs * (stages - 1) * stage + KIB <= device_of(x).shared
+        if stages == 1 or programs * (stages - 1) * stage + KIB <= device.shared
     ]
 
 
@@ -57,10 +63,11 @@ def rope(heads: int, half: int) -> Sequence[Options]:
     return [{"num_warps": number} for number in (warps, warps // 2, 2 * warps)]
 
 
-def swiglu() -> Sequence[Options]:
+def swiglu(x: Tensor) -> Sequence[Options]:
     """8 elements a thread are one load of 16 bytes in bf16; 16 are two in flight."""
     return [
-        {"block": block, "num_warps": warps} for block, warps in ((1024, 4), (2048, 4), (2048, 8))
+        {"block": block, "num_warps": threads // device_of(x).lanes}
+        for block, threads in ((1024, 128), (2048, 128), (2048, 256))
     ]
 
 

@@ -123,7 +123,7 @@ def _swiglu(gate: Tensor, up: Tensor) -> Tensor:
             **options,
         )
 
-    run(choose("swiglu_fwd", spaces.swiglu(), gate, (rows, columns), run))
+    run(choose("swiglu_fwd", spaces.swiglu(gate), gate, (rows, columns), run))
     return y
 
 
@@ -156,7 +156,7 @@ def _swiglu_backward(dy: Tensor, gate: Tensor, up: Tensor) -> tuple[Tensor, Tens
             **options,
         )
 
-    run(choose("swiglu_bwd", spaces.swiglu(), gate, (rows, columns), run))
+    run(choose("swiglu_bwd", spaces.swiglu(gate), gate, (rows, columns), run))
     return dgate, dup
 
 

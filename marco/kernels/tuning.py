@@ -2,21 +2,21 @@
 
 Off (the default), every kernel takes the first of its candidates (`marco.kernels.spaces`), so that
 results do not depend on what was measured. On, the candidates are timed at the first call of a
-shape class, and the winner is kept in memory and in a file by the GPU's name and the versions of
-Triton and torch. Another choice of blocks adds up in another order: results may differ in their
-last bits. Nothing is measured while a CUDA graph is captured.
+shape class, and the winner is kept in memory and in a file by the GPU's name, the versions of
+Triton and torch, and the kernels' source. Another choice of blocks adds up in another order:
+results may differ in their last bits. Nothing is measured while a CUDA graph is captured.
+
+Of the processes that share the file (a machine's ranks, say), the first to need a class measures
+it; the others wait for what it finds. So no process has to be there for another, and one that dies
+is waited for no more.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-import os
-import re
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -24,8 +24,8 @@ import torch
 import triton  # type: ignore[import-untyped]
 from torch import Tensor
 
-from marco.kernels.cache_folder import cache_folder
-from marco.kernels.device import Device, device_of
+from marco.kernels import tuning_file
+from marco.kernels.device import device_of
 from marco.kernels.launches import LAUNCHES
 from marco.kernels.spaces import Options
 
@@ -37,8 +37,8 @@ log = logging.getLogger(__name__)
 _mode: Autotune = "off"
 #: Not of a context: on a GPU, autograd runs a backward in a thread of its own.
 _preferred: int | None = None
-#: By file: what was chosen, by op and shape class.
-_found: dict[Path, dict[str, dict[str, int]]] = {}
+#: What was chosen, by file and by op and shape class.
+_found: dict[tuple[Path, str], Options] = {}
 
 
 def set_autotune(mode: Autotune) -> None:
@@ -82,27 +82,48 @@ def choose(
         return space[min(_preferred, len(space) - 1)]
     if _mode == "off" or len(space) == 1 or not (x.is_cuda or timer):
         return space[0]
-    path = _file(device_of(x))
-    if path not in _found:
-        _found[path] = _read(path)
-    known = _found[path]
+    path = tuning_file.tuning_file(device_of(x))
     key = f"{op} {str(x.dtype)[6:]} {'×'.join(str(triton.next_power_of_2(n)) for n in sizes)}"
-    kept = next((options for options in space if options == known.get(key)), None)
-    if kept is not None:
-        return kept
-    if x.is_cuda and torch.cuda.is_current_stream_capturing():
-        return space[0]
-    launches = LAUNCHES.copy()
-    times = [_milliseconds(run, options, timer or _bench) for options in space]
-    LAUNCHES.clear()
-    LAUNCHES.update(launches)
-    best = min(range(len(space)), key=times.__getitem__)
-    if math.isinf(times[best]):
-        return space[0]  # which will say what is wrong
-    log.info("Tuned %s: %s, %.3f ms (%.3f ms).", key, dict(space[best]), times[best], times[0])
-    known[key] = dict(space[best])
-    _write(path, known)
-    return space[best]
+    kept = _among(space, _found.get((path, key)) or tuning_file.read(path).get(key))
+    if kept is None:
+        if x.is_cuda and torch.cuda.is_current_stream_capturing():
+            return space[0]
+        kept = _tuned(path, key, space, run, timer or _bench)
+    _found[path, key] = kept
+    return kept
+
+
+def _among(space: Sequence[Options], kept: Any) -> Options | None:
+    return next((options for options in space if options == kept), None)
+
+
+def _tuned(
+    path: Path, key: str, space: Sequence[Options], run: Callable[[Options], Any], timer: Timer
+) -> Options:
+    """The fastest: what another process finds meanwhile, or what is measured here."""
+    with tuning_file.turn(path, key) as ours:
+        kept = _among(space, tuning_file.read(path).get(key))
+        if kept is not None:
+            log.info("Tuned %s, in another process: %s.", key, dict(kept))
+            return kept
+        if not ours:
+            # Other ranks than the first show errors only.
+            log.error(
+                "Kernels: another process has been tuning %s for %.0f s; the fixed choice is used.",
+                key,
+                tuning_file.PATIENCE,
+            )
+            return space[0]
+        launches = LAUNCHES.copy()
+        times = [_milliseconds(run, options, timer) for options in space]
+        LAUNCHES.clear()
+        LAUNCHES.update(launches)
+        best = min(range(len(space)), key=times.__getitem__)
+        if math.isinf(times[best]):
+            return space[0]  # which will say what is wrong
+        log.info("Tuned %s: %s, %.3f ms (%.3f ms).", key, dict(space[best]), times[best], times[0])
+        tuning_file.add(path, key, space[best])
+        return space[best]
 
 
 def _bench(run: Callable[[], Any]) -> float:
@@ -115,32 +136,3 @@ def _milliseconds(run: Callable[[Options], Any], options: Options, timer: Timer)
     except Exception as error:  # of a compiler, or of a chip that has less than was assumed
         log.info("Tuning passes over %s: %s", dict(options), error)
         return math.inf
-
-
-def _file(device: Device) -> Path:
-    """Results are those of one GPU model and of one compiler."""
-    name = f"{device.name} {device.arch} triton-{triton.__version__} torch-{torch.__version__}"
-    return cache_folder() / "tuning" / (re.sub(r"[^\w.+-]+", "_", name) + ".json")
-
-
-def _read(path: Path) -> dict[str, dict[str, int]]:
-    """What an earlier process found; a file that cannot be read counts as none."""
-    with suppress(OSError, ValueError, RecursionError):
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(found, dict):
-            return found
-    return {}
-
-
-def _write(path: Path, known: dict[str, dict[str, int]]) -> None:
-    """Atomically, with what other processes found meanwhile; a full disk costs only the file."""
-    known.update({**_read(path), **known})
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, beside = tempfile.mkstemp(dir=path.parent, suffix=".json")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump(known, file, indent=1, sort_keys=True)
-            Path(beside).replace(path)
-        except OSError:
-            Path(beside).unlink(missing_ok=True)

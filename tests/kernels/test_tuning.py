@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,10 +17,10 @@ from kernels._rounding import bf16_rounds_to_nearest  # noqa: F401
 from kernels.truth import assert_as_good_as_torch
 from torch import Tensor
 
-from marco.kernels import spaces, tuning
+from marco.kernels import spaces, tuning, tuning_file
 from marco.kernels.add_rms_norm import add_rms_norm, add_rms_norm_naive
 from marco.kernels.chips import CHIPS
-from marco.kernels.device import Device, assuming
+from marco.kernels.device import Device, assuming, device_of
 from marco.kernels.launches import LAUNCHES
 from marco.kernels.linear_cross_entropy import linear_cross_entropy, linear_cross_entropy_naive
 from marco.kernels.linear_distillation import linear_distillation, linear_distillation_naive
@@ -106,13 +109,102 @@ def test_off_takes_the_first_and_measures_nothing(tmp_path: Path) -> None:
 
 
 def test_the_file_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    read, times = tuning._read, []
-    monkeypatch.setattr(tuning, "_read", lambda path: times.append(path) or read(path))
+    read, times = tuning_file.read, []
+    monkeypatch.setattr(tuning_file, "read", lambda path: times.append(path) or read(path))
     Clock(3, 1, 2).choose()
     before = len(times)
     for _ in range(5):
         Clock().choose()
     assert len(times) == before
+
+
+def test_an_edited_kernel_is_tuned_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(Path(tuning_file.__file__).parent, tmp_path / "kernels")
+    monkeypatch.setattr(tuning_file, "__file__", str(tmp_path / "kernels" / "tuning_file.py"))
+    Clock(3, 1, 2).choose()
+    assert Clock().choose() == {"block": 2}
+    kernel = tmp_path / "kernels" / "swiglu.py"
+    kernel.write_text(kernel.read_text().replace("b_gate / (1.0", "b_gate / (2.0"))
+    tuning_file.source_hash.cache_clear()  # as in another process
+    assert Clock(3, 2, 1).choose() == {"block": 3}
+
+
+RANK = """
+import sys, time
+from pathlib import Path
+import torch
+from marco.kernels import tuning
+
+folder, rank = Path(sys.argv[1]), int(sys.argv[2])
+tuning.set_autotune("on")
+timed = []
+
+def run(options):
+    timed.append(options["block"])
+
+def time_it(run):
+    run()
+    (folder / "busy").touch()
+    while not (folder / "both").exists():  # until the other rank is about to choose
+        time.sleep(0.01)
+    time.sleep(0.2)
+    return abs(timed[-1] - 2 - rank)  # rank 0 finds 2 the fastest, rank 1 finds 3
+
+if rank == 1:
+    while not (folder / "busy").exists():
+        time.sleep(0.01)
+    (folder / "both").touch()
+space = [{"block": block} for block in (1, 2, 3)]
+print(tuning.choose("op", space, torch.ones(1), (9,), run, time_it)["block"], len(timed))
+"""
+
+
+def test_one_rank_measures_for_all(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", RANK, str(tmp_path)]
+    ranks = [
+        subprocess.Popen([*command, str(rank)], stdout=subprocess.PIPE, text=True)
+        for rank in (0, 1)
+    ]
+    try:
+        said = [rank.communicate(timeout=120)[0].split() for rank in ranks]
+    finally:
+        for rank in ranks:
+            rank.kill()
+    assert said == [["2", "3"], ["2", "0"]]
+
+
+LOCKS = """
+import fcntl, sys
+file = open(sys.argv[1], "wb")
+fcntl.lockf(file, fcntl.LOCK_EX)  # every class
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_process_that_never_ends_its_turn(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tuning_file, "PATIENCE", 0.1)
+    path = tuning_file.tuning_file(device_of(X))
+    path.parent.mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-c", LOCKS, str(path.with_suffix(".lock"))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "locked\n"
+        clock = Clock(3, 1, 2)
+        assert clock.choose() == {"block": 1}
+        assert "another process has been tuning op float32 128×8" in caplog.text
+        other.kill()
+    # It is not asked again, nor written down; a class that nobody tunes is.
+    assert clock.choose() == {"block": 1}
+    assert not clock.asked
+    assert not path.exists()
+    assert clock.choose((5,)) == {"block": 2}
 
 
 def test_another_word_than_on_and_off() -> None:
@@ -209,6 +301,21 @@ def test_every_candidate_is_right(op: str, chip: str, number: int) -> None:
         assert_as_good_as_torch(ours, naive, inputs)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("hidden", [64, 896, 3584, 8192])
+@pytest.mark.parametrize("chip", list(CHIPS))
+def test_a_lane_loads_16_bytes(chip: str, hidden: int, dtype: torch.dtype) -> None:
+    """Warps of NVIDIA's have 32 lanes, of AMD's 64."""
+    x = torch.empty(1, hidden, dtype=dtype)
+    with assuming(CHIPS[chip]):
+        norms = [*spaces.norm_forward(x, None), *spaces.norm_backward(x, x, x)]
+        tiles = [(o["block_rows"] * o["block_hidden"], o["num_warps"]) for o in norms]
+        tiles += [(o["block"], o["num_warps"]) for o in spaces.swiglu(x)]
+    for elements, warps in tiles:
+        assert elements * x.element_size() >= 16 * warps * CHIPS[chip].warp
+        assert warps * CHIPS[chip].warp >= 128
+
+
 @pytest.mark.parametrize(("dtype", "stages"), [(torch.bfloat16, 2), (torch.float32, 1)])
 def test_a_norms_pipeline_fits_the_chip(dtype: torch.dtype, stages: int) -> None:
     """Tiles of 8,192 values of three operands, 48 or 96 KiB; an MI300X has 64, an H100 227."""
@@ -222,7 +329,7 @@ def test_a_norms_pipeline_fits_the_chip(dtype: torch.dtype, stages: int) -> None
 def test_candidates_fit_the_chip() -> None:
     """A card of 99 KiB (sm_86) has fewer of them, and never none."""
     x = torch.empty(0, dtype=torch.bfloat16)
-    small = Device("small", 86, 84, 101_376)
+    small = Device("small", 86, 84, 101_376, 32)
     for chip in CHIPS.values():
         with assuming(chip):
             assert 1 < len(spaces.products("linear_cross_entropy_bwd", x)) <= 4
