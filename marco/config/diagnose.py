@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,15 +84,17 @@ def explain(
         problem = _sweep(override, error) or _option(override, loader, parsed)
         if problem:
             return ConfigError(problem)
-    tree = _tree(loader, name, parsed)
-    if tree is not None:
+    composed = _composed(loader, name, parsed)
+    if composed is not None:
+        tree, choices = composed
         groups = [group for group in loader.list_groups("") if group != "hydra"]
         known = [*dotted_keys(tree), *groups]
         for override in parsed:
             for key in _keys_named_by(override):
                 problem = _unknown(key, tree, known)
                 if problem and not override.is_hydra_override():
-                    return ConfigError(problem)
+                    elsewhere = _of_other_options(key, choices, loader, _searchpath(parsed))
+                    return ConfigError(elsewhere or problem)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         wanted = str(error.missing_cfg_file)
         group, _, option = wanted.rpartition("/")
@@ -152,7 +155,7 @@ def _option(override: Override, loader: ConfigLoaderImpl, parsed: Sequence[Overr
         return f"'{override.input_line}': a group is not null: choose {instead}."
     if not isinstance(value, (str, list)):
         return None
-    searchpath = [str(o.input_line) for o in parsed if o.key_or_group == "hydra.searchpath"]
+    searchpath = _searchpath(parsed)
     options = loader.get_group_options(group, ObjectType.CONFIG, overrides=searchpath)
     if not options and not loader.get_group_options(group, ObjectType.GROUP, overrides=searchpath):
         return None
@@ -170,6 +173,10 @@ def _option(override: Override, loader: ConfigLoaderImpl, parsed: Sequence[Overr
     return None
 
 
+def _searchpath(parsed: Sequence[Override]) -> list[str]:
+    return [str(o.input_line) for o in parsed if o.key_or_group == "hydra.searchpath"]
+
+
 def _no_option(group: str, option: str, options: Sequence[str]) -> str:
     if not options:
         return f"there is no config '{group}/{option}'." if group else f"no config '{option}'."
@@ -182,13 +189,16 @@ def _no_option(group: str, option: str, options: Sequence[str]) -> str:
     )
 
 
-def _tree(loader: ConfigLoaderImpl, name: str, parsed: Sequence[Override]) -> dict[Any, Any] | None:
-    """Compose without the value overrides, so that the keys which do exist can be listed."""
+def _composed(
+    loader: ConfigLoaderImpl, name: str, parsed: Sequence[Override]
+) -> tuple[dict[Any, Any], dict[str, str | None]] | None:
+    """Compose without the value overrides: the keys that do exist, and each group's option."""
     groups = [
         str(override.input_line)
         for override in parsed
         if not override.is_sweep_override()
         and not override.is_delete()
+        and not isinstance(override.value(), dict)
         and (loader.get_group_options(override.key_or_group) or override.is_hydra_override())
     ]
     for kept in (groups, []):
@@ -198,9 +208,37 @@ def _tree(loader: ConfigLoaderImpl, name: str, parsed: Sequence[Override]) -> di
             continue
         tree = OmegaConf.to_container(cfg, resolve=False)  # missing values stay "???"
         assert isinstance(tree, dict)
-        tree.pop("hydra", None)
-        return tree
+        return tree, tree.pop("hydra")["runtime"]["choices"]
     return None
+
+
+def _of_other_options(
+    key: str,
+    choices: Mapping[str, str | None],
+    loader: ConfigLoaderImpl,
+    searchpath: Sequence[str],
+) -> str | None:
+    """Return the message for a key that the chosen option of its group lacks and others have."""
+    group, _, leaf = key.partition(".")
+    chosen = choices.get(group)
+    if chosen is None or not leaf:
+        return None
+    # As they are written: to compose eighteen models takes seconds.
+    _, files = loader._parse_overrides_and_create_caching_repo(None, list(searchpath))
+    having = []
+    for option in files.get_group_options(group, ObjectType.CONFIG):
+        with suppress(*COMPOSITION_ERRORS):
+            written = files.load_config(f"{group}/{option}")
+            if written is None or written.header["package"] not in (None, "_group_", group):
+                continue
+            keys = OmegaConf.to_container(written.config, resolve=False)
+            if isinstance(keys, dict) and leaf in dotted_keys(keys):
+                having.append(f"{group}={option}")
+    if not having:
+        return None
+    *first, last = having if len(having) <= 4 else [*having[:3], f"{len(having) - 3} others"]
+    listed = f"{', '.join(first)} and {last} have" if first else f"{last} has"
+    return f"unknown key '{key}': {group}={chosen} has no '{leaf}'; {listed}."
 
 
 def _keys_named_by(override: Override) -> Iterator[str]:

@@ -46,7 +46,12 @@ class Kernels:
             require_inductor(on_cpu=accelerator == "cpu")
 
     def chosen(self, device: str) -> Backend:
-        """What runs on `cuda` or `cpu`; the log says why where `auto` has to do without native."""
+        """What runs on `cuda` or `cpu`.
+
+        The log says why where `auto` has to do without native, and where nothing can be tuned.
+        """
+        if self.autotune == "on" and device != "cuda":
+            log.info("Kernels: no GPU here: nothing to tune, the fixed choices are used.")
         if self.backend != "auto":
             return self.backend
         if device == "cuda":

@@ -56,6 +56,28 @@ def test_a_wrong_override_is_one_error_with_the_right_name(
         assert part in message
 
 
+def test_a_key_that_other_options_have(sources: Sources, tmp_path: Path) -> None:
+    def said(*overrides: str) -> str:
+        with pytest.raises(ConfigError) as error:
+            compose(list(overrides), sources=sources)
+        return str(error.value)
+
+    none = "unknown key 'mix.weights.eng': mix=uniform has no 'weights.eng'"
+    for override in ("mix.weights.eng=2", "~mix.weights.eng", "mix={weights:{eng:2}}"):
+        assert "mix=uniform has no 'weights" in said(override)
+    assert said("mix.weights.eng=2") == f"{none}; mix=weights has."
+    mine = tmp_path / "mine" / "mix"
+    mine.mkdir(parents=True)
+    search = f"hydra.searchpath=[file://{mine.parent}]"
+    (mine / "broken.yaml").write_text("weights: [1, 2\nb: }\n")
+    (mine / "of_all.yaml").write_text("# @package _global_\nweights: {eng: 1}\n")
+    (mine / "own.yaml").write_text("weights: {eng: 1}\n")
+    assert said(search, "mix.weights.eng=2") == f"{none}; mix=own and mix=weights have."
+    for name in "abc":
+        (mine / f"{name}.yaml").write_text("weights: {eng: 1}\n")
+    assert said(search, "mix.weights.eng=2") == f"{none}; mix=a, mix=b, mix=c and 2 others have."
+
+
 def test_an_entry_of_a_table_is_added_with_a_plus(sources: Sources) -> None:
     with pytest.raises(ConfigError, match=r"write \+mix\.weights\.yor="):
         compose(["mix=weights", "mix.weights.yor=1"], sources=sources)
