@@ -7,15 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from models.small_models import SHAPE, VOCABULARY, build
 from torch import nn
-from transformers import (
-    AutoModelForCausalLM,
-    GPT2Config,
-    LlamaConfig,
-    PreTrainedConfig,
-    PreTrainedModel,
-    Qwen2Config,
-)
+from transformers import GPT2Config, LlamaConfig
 
 from marco.errors import ConfigError
 from marco.kernels.torch_path import native
@@ -23,20 +17,6 @@ from marco.models import kernels
 from marco.models.fused import is_fused
 from marco.models.kernels import Backend, Kernels, install
 from marco.objectives.causal_lm import CausalLanguageModel
-
-VOCABULARY = 97
-SHAPE: dict[str, Any] = {
-    "vocab_size": VOCABULARY,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-}
-
-
-def build(config: PreTrainedConfig | None = None) -> PreTrainedModel:
-    return AutoModelForCausalLM.from_config(config or Qwen2Config(**SHAPE), dtype=torch.float32)
 
 
 def test_inductor_compiles_what_has_layers() -> None:
@@ -72,6 +52,8 @@ def test_kernels_are_put_in_once(first: Backend, second: Backend) -> None:
 
 
 def test_triton_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    # What is imported without TRITON_INTERPRET would stay compiled, for the tests that follow.
+    install(build(), "triton")
     monkeypatch.delenv("TRITON_INTERPRET")
     monkeypatch.setattr(kernels, "_has_gpu", lambda: False)
     network = build()
@@ -120,6 +102,17 @@ def test_auto_says_why_it_is_not_native(
     assert "The folder is full." in caplog.text
     with pytest.raises(ConfigError, match="The folder is full"):
         Kernels("native").check("cpu")
+
+
+def test_tuning_without_a_gpu_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    for settings in (Kernels("triton", "on"), Kernels("torch")):
+        settings.chosen("cuda")
+    Kernels("torch").chosen("cpu")
+    assert not caplog.messages
+    Kernels("torch", "on").chosen("cpu")
+    (said,) = caplog.messages
+    assert "no GPU here: nothing to tune" in said
 
 
 def test_heads_that_are_more_than_a_product() -> None:

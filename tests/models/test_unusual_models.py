@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from models.small_models import SHAPE, VOCABULARY, build
 from torch import Tensor, nn
 from transformers import (
-    AutoModelForCausalLM,
     GPT2Config,
     LlamaConfig,
     PreTrainedConfig,
@@ -23,28 +23,6 @@ from transformers.models.qwen2.modeling_qwen2 import Qwen2Attention, Qwen2Decode
 from marco.models.fused import is_fused, why_not
 from marco.models.kernels import Backend, install
 from marco.objectives.causal_lm import CausalLanguageModel
-
-VOCABULARY = 97
-SHAPE: dict[str, Any] = {
-    "vocab_size": VOCABULARY,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 64,
-}
-
-
-def build(config: PreTrainedConfig | None = None) -> PreTrainedModel:
-    """Weights away from nothing, so that what is left out shows."""
-    config = config or Qwen2Config(**SHAPE)
-    network = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.normal_(float(parameter.ndim == 1), 0.2, generator=generator)
-    return network.eval()
 
 
 def ids() -> Tensor:
