@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from marco.tokenizers.tokenizer import CONFIG_FILE, END_OF_TEXT
@@ -74,3 +76,35 @@ def transformers_files(backend: tokenizers.Tokenizer) -> dict[str, str]:
         "unk_token": None,
     }
     return {CONFIG_FILE: json.dumps(config, indent=2, ensure_ascii=False) + "\n"}
+
+
+def merged_from(token: bytes, ranks: Mapping[bytes, int]) -> tuple[bytes, bytes]:
+    """Return the two tokens that ``token`` was merged from: what the earlier ranks leave of it.
+
+    Raises:
+        ValueError: they leave more than two.
+    """
+    parts = [token[index : index + 1] for index in range(len(token))]
+    limit = ranks[token]
+    while len(parts) > 2:
+        pairs = [ranks.get(left + right, limit) for left, right in pairwise(parts)]
+        best = min(pairs)
+        if best >= limit:
+            raise ValueError(f"the vocabulary's token {token!r} is not a merge of two others")
+        index = pairs.index(best)
+        parts[index : index + 2] = [parts[index] + parts[index + 1]]
+    return parts[0], parts[1]
+
+
+def spell(token: bytes) -> str:
+    """Return the printable characters that stand for a token's bytes."""
+    return "".join(map(byte_characters().__getitem__, token))
+
+
+@lru_cache(maxsize=1)
+def byte_characters() -> dict[int, str]:
+    """Byte → the printable character that stands for it in byte-level BPE (GPT-2's table)."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    table = {byte: chr(byte) for byte in printable}
+    return table | {byte: chr(256 + index) for index, byte in enumerate(others)}

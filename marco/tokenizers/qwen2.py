@@ -11,15 +11,15 @@ import base64
 import hashlib
 import lzma
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib.resources import files
-from itertools import pairwise
 
 from marco.data.documents import Corpus
 from marco.tokenizers.bpe import (
     SPLIT_PATTERN,
     add_special_tokens,
     byte_level_bpe,
+    merged_from,
+    spell,
     transformers_files,
 )
 from marco.tokenizers.cache import cached
@@ -61,40 +61,13 @@ def _build(packed: bytes) -> str:
     for line in lzma.decompress(packed).splitlines():
         token, rank = line.split()
         ranks[base64.b64decode(token)] = int(rank)
-    vocabulary = {_spell(token): rank for token, rank in ranks.items()}
+    vocabulary = {spell(token): rank for token, rank in ranks.items()}
     merges = [
-        (_spell(left), _spell(right))
+        (spell(left), spell(right))
         for token in sorted(ranks, key=ranks.__getitem__)
         if len(token) > 1
-        for left, right in (_parts(token, ranks),)
+        for left, right in (merged_from(token, ranks),)
     ]
     backend = byte_level_bpe(vocabulary, merges)
     add_special_tokens(backend, SPECIAL_TOKENS)
     return str(backend.to_str())
-
-
-def _parts(token: bytes, ranks: dict[bytes, int]) -> tuple[bytes, bytes]:
-    """Return the two tokens that ``token`` was merged from."""
-    parts = [token[index : index + 1] for index in range(len(token))]
-    limit = ranks[token]
-    while len(parts) > 2:
-        pairs = [ranks.get(left + right, limit) for left, right in pairwise(parts)]
-        best = min(pairs)
-        if best >= limit:
-            raise ValueError(f"the vocabulary's token {token!r} is not a merge of two others")
-        index = pairs.index(best)
-        parts[index : index + 2] = [parts[index] + parts[index + 1]]
-    return parts[0], parts[1]
-
-
-def _spell(token: bytes) -> str:
-    return "".join(map(_byte_characters().__getitem__, token))
-
-
-@lru_cache(maxsize=1)
-def _byte_characters() -> dict[int, str]:
-    """Byte → the printable character that stands for it in byte-level BPE (GPT-2's table)."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printable]
-    table = {byte: chr(byte) for byte in printable}
-    return table | {byte: chr(256 + index) for index, byte in enumerate(others)}

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     import tokenizers
     from numpy.typing import NDArray
+
+    from marco.tokenizers.fast import FastEncoder
 
 #: The token between documents, in Qwen's vocabulary and in ours.
 END_OF_TEXT = "<|endoftext|>"
@@ -67,6 +70,9 @@ class Tokenizer:
         self.fingerprint = hashlib.sha256(backend.to_str().encode()).hexdigest()
         # Not the number of entries: ids may have gaps, and rows up to the last id are in use.
         self._length = max(backend.get_vocab(with_added_tokens=True).values()) + 1
+        self._fast: FastEncoder | None = None
+        self._fast_is_known = False
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         """Return one more than the highest id: the embedding rows that are in use."""
@@ -84,6 +90,30 @@ class Tokenizer:
         """Return the ids of each text, as ``encode`` does, on all cores."""
         encodings = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
         return [list(encoding.ids) for encoding in encodings]
+
+    def encode_documents(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+        """Return the ids of each text as ``encode`` does, [tokens] each, on this thread alone.
+
+        For much text: several times faster than ``encode_batch`` on the same cores (call it from
+        several threads), after a second of preparation, or four on a machine that never did it.
+        A tokenizer that the faster engine is not exact for goes to ``encode_batch``.
+        """
+        import numpy as np
+
+        engine = self._fast_encoder()
+        found = [None if engine is None else engine.encode(text) for text in texts]
+        rest = [text for text, ids in zip(texts, found, strict=True) if ids is None]
+        others = iter(self.encode_batch(rest))
+        return [np.array(next(others), np.int32) if ids is None else ids for ids in found]
+
+    def _fast_encoder(self) -> FastEncoder | None:
+        from marco.tokenizers.fast import fast_encoder
+
+        with self._lock:
+            if not self._fast_is_known:
+                self._fast = fast_encoder(self._backend.to_str())
+                self._fast_is_known = True
+        return self._fast
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ``ids``, special tokens spelled out; halves of characters become �."""
