@@ -48,7 +48,8 @@ class FastEncoder:
             ranks = self._engine.encode_to_numpy(normal, disallowed_special=())
         except ValueError:  # its pattern's stack is full
             return None
-        return self._ids[ranks]
+        ids: NDArray[np.int32] = self._ids[ranks]
+        return ids
 
 
 def fast_encoder(serialised: str) -> FastEncoder | None:
