@@ -60,6 +60,19 @@ def qwen_config(settings: QwenModel, vocabulary: int) -> PreTrainedConfig:
     return Qwen2Config(**shared)
 
 
+def config_of(settings: QwenModel | PretrainedModel, vocabulary: int) -> PreTrainedConfig:
+    """Return the config of the model that `settings` build, without reading or making weights.
+
+    Raises:
+        ConfigError: the embedding is too small for `vocabulary`, or `settings.path` has no config.
+    """
+    if hasattr(settings, "hidden_size"):
+        return qwen_config(settings, vocabulary)
+    config = _config_at(settings.path)
+    _check_rows(config.vocab_size, vocabulary)
+    return config
+
+
 def build_qwen(settings: QwenModel, vocabulary: int, seed: int) -> PreTrainedModel:
     """Return a model of the given shape in fp32 on the CPU.
 
@@ -88,9 +101,7 @@ def build_pretrained(settings: PretrainedModel, vocabulary: int, seed: int) -> P
         model = _load(settings.path)
         _check_rows(model.config.vocab_size, vocabulary)
         return model
-    config = AutoConfig.from_pretrained(*_place(settings.path), trust_remote_code=False)
-    _check_architecture(config, settings.path)
-    _check_rows(config.vocab_size, vocabulary)
+    config = config_of(settings, vocabulary)
     return _random(config, settings.initialiser, seed)
 
 
@@ -129,6 +140,15 @@ def _random(config: PreTrainedConfig, initialiser: Initialiser, seed: int) -> Pr
 
 def _place(path: str) -> tuple[str]:
     return (str(Path(path).expanduser()) if looks_local(path) else path,)
+
+
+def _config_at(path: str) -> PreTrainedConfig:
+    try:
+        config: PreTrainedConfig = AutoConfig.from_pretrained(*_place(path), trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"model.path={path}: its config cannot be read: {error}") from error
+    _check_architecture(config, path)
+    return config
 
 
 def _load(path: str) -> PreTrainedModel:

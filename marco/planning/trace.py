@@ -38,7 +38,7 @@ def trace_step(config: PreTrainedConfig, rows: int, length: int, *, fused: bool)
     Args:
         fused: with marco's Triton kernels (`kernels=triton`), or transformers as it comes.
     """
-    _register_attention()
+    register_attention()
     with torch.device("meta"):
         network = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
     network.train()
@@ -46,7 +46,7 @@ def trace_step(config: PreTrainedConfig, rows: int, length: int, *, fused: bool)
     if fused:
         for layer in network.model.layers:
             attention = layer.self_attn
-            attention.fused = replace(attention.fused, attend=_attend)
+            attention.fused = replace(attention.fused, attend=attend_on_shapes)
     else:
         network.set_attn_implementation(ATTENTION)
     ids, positions = (torch.zeros(rows, length, dtype=torch.int64, device="meta") for _ in range(2))
@@ -178,7 +178,7 @@ def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 flash_attention.register_autograd(_backward, setup_context=_setup_context)
 
 
-def _attend(attention: Any, q: Tensor, k: Tensor, v: Tensor, *_: Any, **__: Any) -> Tensor:
+def attend_on_shapes(attention: Any, q: Tensor, k: Tensor, v: Tensor, *_: Any, **__: Any) -> Tensor:
     """Stands where `marco.models.attention.attend` does: length before heads."""
     made: Tensor = flash_attention(q, k, v)
     return made
@@ -191,5 +191,5 @@ def _attention_forward(
     return flash_attention(*(x.transpose(1, 2) for x in (q, k, v))), None
 
 
-def _register_attention() -> None:
+def register_attention() -> None:
     AttentionInterface.register(ATTENTION, _attention_forward)

@@ -18,9 +18,15 @@ def check_run(run: RunSettings) -> None:
     """
     run.trainer.check()
     run.kernels.check(run.trainer.accelerator)
+    run.data.check()
+    check_settings(run)
+    _check_runs_folder(run)
+
+
+def check_settings(run: RunSettings) -> None:
+    """As `check_run`, but for what this machine must have: what a plan asks."""
     run.model.check()
     run.tokenizer.check()
-    run.data.check()
     run.mix.check(run.data.source_names())
     run.mix.check_budget(run.tokens)
     if run.evaluation is not None:
@@ -34,7 +40,6 @@ def check_run(run: RunSettings) -> None:
     _check_vocabulary(run)
     _check_window(run)
     _check_budget(run)
-    _check_runs_folder(run)
 
 
 def _check_vocabulary(run: RunSettings) -> None:
