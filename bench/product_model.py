@@ -59,7 +59,9 @@ class Product:
         both = []
         for which, again in ((0, self.walk), (1, 1)):
             side, tile = self.sides[which], self.tiles[which]
-            lines = _lines(side, tile, rows, columns, self.group, which, again, cached, chip.processors)
+            lines = _lines(
+                side, tile, rows, columns, self.group, which, again, cached, chip.processors
+            )
             both.append(lines * self.depth * element)
         return both[0], both[1]
 

@@ -9,8 +9,9 @@ import pytorch_lightning as pl
 import torch
 
 from marco.config import RunSettings, bind_all, compose, conf_dir
+from marco.data.virtual import VirtualData
 from marco.errors import ConfigError
-from marco.training.checks import check_run
+from marco.training.checks import check_run, check_settings
 
 ROOT = Path(conf_dir())
 FILES = sorted(path for path in ROOT.rglob("*.yaml") if path != ROOT / "train.yaml")
@@ -74,6 +75,12 @@ def test_every_option(path: Path, needed: dict[tuple[str, str], list[str]]) -> N
     group, name = option(path)
     overrides = [f"{group}={name}", *needed.get((group, name), [])]
     run = bind_all(compose(overrides))
+    if isinstance(run.data, VirtualData):  # planned, never trained
+        check_settings(run)
+        with pytest.raises(ConfigError, match="not trained on"):
+            check_run(run)
+        assert sum(run.mix.shares(run.data.source_sizes(), run.tokens).values()) == pytest.approx(1)
+        return
     check_run(run)
     build(group, name, run)
     if group not in ("experiment", "debug"):

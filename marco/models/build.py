@@ -144,7 +144,9 @@ def _place(path: str) -> tuple[str]:
 
 def _config_at(path: str) -> PreTrainedConfig:
     try:
-        config: PreTrainedConfig = AutoConfig.from_pretrained(*_place(path), trust_remote_code=False)
+        config: PreTrainedConfig = AutoConfig.from_pretrained(
+            *_place(path), trust_remote_code=False
+        )
     except (OSError, ValueError) as error:
         raise ConfigError(f"model.path={path}: its config cannot be read: {error}") from error
     _check_architecture(config, path)

@@ -95,7 +95,9 @@ def _lost(languages: Mapping[str, Mapping[str, Any]]) -> list[str]:
     padded = {
         code: 1 - one["fill"] for code, one in languages.items() if 1 - one["fill"] > MAX_LOST
     }
-    lost = {code: one["truncated"] for code, one in languages.items() if one["truncated"] > MAX_LOST}
+    lost = {
+        code: one["truncated"] for code, one in languages.items() if one["truncated"] > MAX_LOST
+    }
     found = [f"padding above {MAX_LOST:.0%}: {_listed(padded, '{:.0%}')}"] if padded else []
     return found + ([f"truncation above {MAX_LOST:.0%}: {_listed(lost, '{:.0%}')}"] if lost else [])
 
