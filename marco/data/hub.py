@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from marco.data.documents import Document
 from marco.data.hub_load import check_place, load
+from marco.data.settings import SourceSettings
 from marco.data.token_cache import tokenised
 from marco.errors import ConfigError, DataError, nearest
 from marco.languages import get
@@ -30,7 +31,7 @@ _ROWS = 1000  # read at a time
 
 
 @dataclass(frozen=True)
-class HubText:
+class HubText(SourceSettings):
     """Settings of a dataset that the `datasets` library loads.
 
     Tokenised once, and kept under the dataset's own fingerprint and these settings.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -24,7 +24,9 @@ from marco.data.language_names import Names, language_name, native_drawn
 from marco.data.pair_counts import REPEATED, PairCounts
 from marco.data.pair_filter import Filter, candidates
 from marco.data.pair_hash import texts_id, uniform
+from marco.data.settings import SourceSettings
 from marco.data.templates import Template, chosen_templates
+from marco.data.token_cache import tokenised
 from marco.errors import ConfigError, DataError
 from marco.languages import get
 
@@ -36,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ParallelText(ABC):
+class ParallelText(SourceSettings):
     """Settings of every source of parallel text.
 
     Attributes:
@@ -148,12 +150,7 @@ class ParallelText(ABC):
 
     def open(self, name: str, language: str, tokenizer: Tokenizer) -> Source:
         """Return the source, tokenised through the cache; what was dropped is logged then."""
-        from marco.data.token_cache import tokenised  # type: ignore[import-not-found, import-untyped]
-
-        source: Source = tokenised(
-            name, language, self._logged(name), self.content_key(), tokenizer
-        )
-        return source
+        return tokenised(name, language, self._logged(name), self.content_key(), tokenizer)
 
     def _logged(self, name: str) -> Iterator[Document]:
         counts = PairCounts()

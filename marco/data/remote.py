@@ -44,6 +44,30 @@ def filesystem(path: str, where: str) -> tuple[AbstractFileSystem, str]:
     return found, str(inside)
 
 
+def subfolders(path: str, where: str) -> list[str]:
+    """Return the names of the folders in a folder, sorted; those with a dot in front are left out.
+
+    Raises:
+        ConfigError: there is no such folder, or none in it.
+        DataError: the remote fails.
+    """
+    files, inside = filesystem(path, where)
+    try:
+        entries = retried(lambda: files.ls(inside, detail=True), f"{where}={path}")
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ConfigError(f"{where}={path} is not a folder, or does not exist.") from error
+    names = [entry["name"].rstrip("/").rpartition("/")[2] for entry in entries]
+    kinds = [entry["type"] for entry in entries]
+    found = sorted(
+        name
+        for name, kind in zip(names, kinds, strict=True)
+        if kind == "directory" and not name.startswith(".")
+    )
+    if not found:
+        raise ConfigError(f"{where}={path}: no folders in it, one for each source, such as swh.")
+    return found
+
+
 def is_local(path: str) -> bool:
     """Whether a shard's path is one of this machine."""
     return "://" not in path

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from marco.data.documents import Corpus
 from marco.data.stores import Source
-from marco.data.tokenise import tokenise_corpus
+from marco.data.token_cache import content_hash, tokenised
 
 if TYPE_CHECKING:
     from marco.tokenizers import Tokenizer
@@ -38,13 +38,16 @@ class Data(ABC):
 
     def open_sources(self, corpus: Corpus, tokenizer: Tokenizer) -> list[Source]:
         """Return the sources, in the order of `source_names`; `corpus` is what `load` returned."""
-        return tokenise_corpus(corpus, tokenizer)
+        return [
+            tokenised(code, code, documents, content_hash(documents), tokenizer)
+            for code, documents in corpus.train.items()
+        ]
 
 
 class SourceSettings(ABC):
     """One source of a composed corpus (`data=mixture`).
 
-    Its `language` (None where the source's name is one) is set by the settings that derive.
+    Settings that derive have a field `language`: None where the source's name is one.
     """
 
     language: str | None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from marco.data.fingerprint import check_stamps
+from marco.data.settings import SourceSettings
 from marco.data.shard_cache import ShardCache
 from marco.data.shard_listing import ShardListing, list_shards
 from marco.data.shard_store import ShardStore
@@ -22,7 +23,7 @@ _MANY_LANGUAGES = "mul"
 
 
 @dataclass(frozen=True)
-class Shards:
+class Shards(SourceSettings):
     """Settings of a source of `.ds` shards, as datatrove's DocumentTokenizer and merger write them.
 
     Attributes:

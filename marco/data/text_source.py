@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from marco.data.documents import Document
+from marco.data.settings import SourceSettings
 from marco.data.text_files import FORMATS, PACKED, read_texts
 from marco.data.token_cache import tokenised
 from marco.errors import ConfigError, DataError, nearest
@@ -35,7 +36,7 @@ _ENDINGS = tuple(
 
 
 @dataclass(frozen=True)
-class TextSource:
+class TextSource(SourceSettings):
     """Settings of a source in text files, read one after the other.
 
     The text is tokenised once, and kept under a hash of the files' bytes. A file's hash is itself

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NoReturn
 
+from marco.data.settings import Data
 from marco.errors import ConfigError
 from marco.mixing.sources import OTHER_SOURCES, resolve
 from marco.mixing.virtual_corpus import marco_corpus
@@ -16,7 +17,7 @@ _NO_TEXT = (
 
 
 @dataclass(frozen=True)
-class VirtualData:
+class VirtualData(Data):
     """Settings of a corpus without text.
 
     Attributes:
