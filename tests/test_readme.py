@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from support import train
 
+from marco.commands import main
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
@@ -38,6 +40,12 @@ def test_train_commands(line: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("line", [c for c in COMMANDS if c.startswith("marco ")])
+def test_marco_commands(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(line.split()[1:]) == 0
+    assert capsys.readouterr().out
+
+
 @pytest.mark.parametrize("line", [c for c in COMMANDS if c.startswith("make ")])
 def test_make_targets(line: str) -> None:
     shown = subprocess.run(
@@ -48,7 +56,7 @@ def test_make_targets(line: str) -> None:
 
 def test_every_command_is_tested() -> None:
     assert len(COMMANDS) > 8
-    assert all(line.startswith(("make ", "python train.py")) for line in COMMANDS)
+    assert all(line.startswith(("make ", "marco ", "python train.py")) for line in COMMANDS)
 
 
 def test_named_options_and_files_are_there() -> None:

@@ -19,10 +19,10 @@ from transformers import (
 )
 
 from marco.errors import ConfigError
-from marco.models.settings import SUPPORTED_ARCHITECTURES, Initialiser, looks_local
+from marco.models.settings import SUPPORTED_ARCHITECTURES, Initialiser, QwenModel, looks_local
 
 if TYPE_CHECKING:
-    from marco.models.settings import PretrainedModel, QwenModel
+    from marco.models.settings import PretrainedModel
 
 VOCABULARY_MULTIPLE = 64  # rows are padded to this, for tensor cores and even shards
 
@@ -66,7 +66,7 @@ def config_of(settings: QwenModel | PretrainedModel, vocabulary: int) -> PreTrai
     Raises:
         ConfigError: the embedding is too small for `vocabulary`, or `settings.path` has no config.
     """
-    if hasattr(settings, "hidden_size"):
+    if isinstance(settings, QwenModel):
         return qwen_config(settings, vocabulary)
     config = _config_at(settings.path)
     _check_rows(config.vocab_size, vocabulary)

@@ -36,8 +36,10 @@ def _memory(memory: Mapping[str, Any]) -> list[str]:
         return []
     total, there = (memory[key] / 1e9 for key in ("total", "device_memory"))
     return [
-        f"memory: {total:,.1f} GB do not fit into a device's {there:,.0f} GB "
-        "(trainer=fsdp2, more devices, batch.micro_sequences, trainer.gradient_checkpointing)"
+        (
+            f"memory: {total:,.1f} GB do not fit into a device's {there:,.0f} GB "
+            "(trainer=fsdp2, more devices, batch.micro_sequences, trainer.gradient_checkpointing)"
+        )
     ]
 
 
@@ -54,8 +56,10 @@ def _small_shares(run: RunSettings, languages: Mapping[str, Mapping[str, Any]]) 
     if not found:
         return []
     return [
-        f"less than one sequence a step (a share of {least:.2%}): {_listed(found, '{:.2%}')}; "
-        "losses of such a language are not of every step"
+        (
+            f"less than one sequence a step (a share of {least:.2%}): {_listed(found, '{:.2%}')}; "
+            "losses of such a language are not of every step"
+        )
     ]
 
 
@@ -86,8 +90,10 @@ def _learning_rate(run: RunSettings, options: PlanOptions) -> list[str]:
     if base is None or peak <= MAX_RISE * base:
         return []
     return [
-        f"optimizer.lr={peak:g} is {peak / base:.1f} × base_learning_rate={base:g}, with which "
-        "the base model's training ended: expect it to forget"
+        (
+            f"optimizer.lr={peak:g} is {peak / base:.1f} × base_learning_rate={base:g}, with which "
+            "the base model's training ended: expect it to forget"
+        )
     ]
 
 

@@ -81,15 +81,21 @@ def assumptions(
         chip = CHIPS[options.device]
         why = f" ({MFU_SOURCE})" if options.mfu == MFU else " (given)"
         found += [
-            f"MFU {options.mfu:.0%} of the dense peak{why}; loading, evaluation, checkpoints and "
-            "failures take no time",
+            (
+                f"MFU {options.mfu:.0%} of the dense peak{why}; loading, evaluation, checkpoints and "
+                "failures take no time"
+            ),
             f"{chip.name}: peak and memory as in the {chip.source.split(';')[0]}",
         ]
     found += [
-        "FLOPs: 6 N + 12 L H Q T a token (PaLM, arXiv 2204.02311, appendix B): the attention's "
-        "whole square, and nothing for what checkpointing computes again",
-        "memory: storages alive in the model's own step on fake tensors, each row one document; "
-        "not in it are the CUDA context (about 0.5 GB), communication buffers, and fragmentation",
+        (
+            "FLOPs: 6 N + 12 L H Q T a token (PaLM, arXiv 2204.02311, appendix B): the attention's "
+            "whole square, and nothing for what checkpointing computes again"
+        ),
+        (
+            "memory: storages alive in the model's own step on fake tensors, each row one document; "
+            "not in it are the CUDA context (about 0.5 GB), communication buffers, and fragmentation"
+        ),
         f"memory: kernels={memory['backend']}, attention as a flash kernel keeps it"
         if memory["backend"] not in ("torch", "native")
         else f"memory: kernels={memory['backend']}",

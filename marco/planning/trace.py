@@ -192,4 +192,5 @@ def _attention_forward(
 
 
 def register_attention() -> None:
+    """Make `ATTENTION` known to transformers: a flash kernel by its shapes."""
     AttentionInterface.register(ATTENTION, _attention_forward)
