@@ -88,6 +88,10 @@ class RunSettings:
     callbacks: dict[str, Any]
     """Name → Deferred, in the order of the config; those switched off are absent."""
 
+    def steps(self, end: int) -> int:
+        """Optimizer steps: the whole global batches in the budget, or in a mix's `end` tokens."""
+        return min(self.tokens, end) // self.batch.tokens
+
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name) or self.name == "last":
             raise ConfigError(

@@ -1,15 +1,10 @@
-"""The training batches: one global order of sequences, cut the same way on any machine.
-
-Sequence g of the run is decided by the mix's order (which source) and by that source's packing
-(which pieces of its tokens): both depend on the seed, the mix and the text alone, so the order is
-the same for any number of processes and workers, and its state is a few counters per source.
-"""
+"""The training batches: one global order of sequences, cut the same way on any machine."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypedDict
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -17,12 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
-from marco.data.packing import Packing, PackingName, packing
+from marco.data.global_order import POSITION, GlobalOrder, MakeOrder, Row
+from marco.data.packing import PackingName
 from marco.data.stores import Source
-from marco.data.windows import Piece, read_window
+from marco.data.windows import read_window
 
-#: What the position of a source consists of: sequences and tokens served, and its packing's state.
-POSITION = ("draws", "tokens", "part", "part_draw")
+__all__ = ["POSITION", "Cut", "MicroBatch", "MixedBatches"]
 
 
 class MicroBatch(TypedDict):
@@ -42,24 +37,6 @@ class MicroBatch(TypedDict):
     counts: Tensor
     positions: Tensor
     target_tokens: int
-
-
-class Order(Protocol):
-    """Which source serves the next sequence (`marco.mixing.QuotaOrder`, `IidOrder`)."""
-
-    @property
-    def draws(self) -> list[int]:
-        """Sequences served so far by each source."""
-
-    @property
-    def tokens(self) -> list[int]:
-        """Tokens served so far by each source."""
-
-    def next(self) -> int:
-        """Return the index of the source."""
-
-    def load_state_dict(self, state: Mapping[str, Sequence[int]]) -> None:
-        """Go to where each source has served so many sequences and tokens."""
 
 
 @dataclass(frozen=True)
@@ -93,20 +70,12 @@ class Cut:
         return slice(start, start + self.micro_sequences)
 
 
-@dataclass(frozen=True)
-class _Row:
-    source: int
-    draw: int
-    pieces: list[Piece]
-
-
 class MixedBatches(IterableDataset[MicroBatch]):
     """Micro-batches of `steps` optimizer steps, from a data position on.
 
     Args:
         sources: what is mixed; their order numbers the rows' `source`.
-        order: makes the order of sources: called with `size(source, draw)`, the tokens of a
-            sequence, or with None where all are of `length`.
+        make_order: makes the order of sources (`marco.data.global_order.MakeOrder`).
         length: places per sequence.
         pack: how documents become sequences.
         cut: how a global batch is cut.
@@ -119,7 +88,7 @@ class MixedBatches(IterableDataset[MicroBatch]):
     def __init__(
         self,
         sources: Sequence[Source],
-        order: Callable[[Callable[[int, int], int] | None], Order],
+        make_order: MakeOrder,
         *,
         length: int,
         cut: Cut,
@@ -131,62 +100,39 @@ class MixedBatches(IterableDataset[MicroBatch]):
     ) -> None:
         super().__init__()
         self.sources = list(sources)
-        self.order = order
+        self.make_order = make_order
         self.length = length
         self.pack: PackingName = pack
         self.cut = cut
         self.seed = seed
         self.steps = steps
         self.token_bytes = token_bytes
-        self.positions = {source.name: [0] * len(POSITION) for source in sources}
-        self.positions.update({name: list(row) for name, row in (positions or {}).items()})
+        self.positions = dict(positions or {})
 
     def __iter__(self) -> Iterator[MicroBatch]:
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
-        packings = self._packings()
-        order = self._order(packings)
+        order = GlobalOrder(
+            self.sources, self.make_order, self.length, self.pack, self.seed, self.positions
+        )
         masked = [source.store.mask(0, 0) is not None for source in self.sources]
         number = 0
         for _ in range(self.steps):
-            rows = []
-            for _ in range(self.cut.sequences):
-                draws = list(order.draws)
-                source = order.next()
-                rows.append(_Row(source, draws[source], packings[source].pieces(draws[source])))
+            rows = [order.next() for _ in range(self.cut.sequences)]
             targets = sum(self._targets(row, masked[row.source]) for row in rows)
-            positions = [
-                (draws, tokens, *packed.state)
-                for draws, tokens, packed in zip(order.draws, order.tokens, packings, strict=True)
-            ]
+            positions = order.positions
             for micro in range(self.cut.accumulation):
                 if number % workers == worker:
                     yield self._micro(rows[self.cut.rows(micro)], positions, targets)
                 number += 1
 
-    def _packings(self) -> list[Packing]:
-        packings = [packing(self.pack, source, self.length, self.seed) for source in self.sources]
-        for source, packed in zip(self.sources, packings, strict=True):
-            packed.restore(self.positions[source.name][2:])
-        return packings
-
-    def _order(self, packings: Sequence[Packing]) -> Order:
-        def size(source: int, draw: int) -> int:
-            return sum(stop - start for start, stop in packings[source].pieces(draw))
-
-        order = self.order(None if self.pack == "concat" else size)
-        order.load_state_dict({name: place[:2] for name, place in self.positions.items()})
-        return order
-
-    def _targets(self, row: _Row, masked: bool) -> int:
+    def _targets(self, row: Row, masked: bool) -> int:
         if not masked:
-            return sum(stop - start for start, stop in row.pieces)
+            return row.tokens
         masks = [self.sources[row.source].store.mask(*piece) for piece in row.pieces]
         return sum(int(mask.sum()) for mask in masks if mask is not None)
 
-    def _micro(
-        self, rows: list[_Row], positions: list[tuple[int, ...]], targets: int
-    ) -> MicroBatch:
+    def _micro(self, rows: list[Row], positions: list[tuple[int, ...]], targets: int) -> MicroBatch:
         windows = [
             read_window(self.sources[row.source], row.pieces, self.length, self.token_bytes)
             for row in rows

@@ -29,16 +29,16 @@ def plan_of(run: RunSettings, options: PlanOptions) -> dict[str, Any]:
         run.batch.micro(options.devices)
     sources = read_sources(run)
     network = network_of(run, sources.vocabulary)
-    steps = run.tokens // run.batch.tokens
+    schedule = run.mix.schedule(sources.sizes, run.tokens, run.batch.sequence_length)
+    steps = run.steps(schedule.end)
     tokens = steps * run.batch.tokens
-    shares = run.mix.shares(sources.sizes, run.tokens)
-    order = served(shares, run.batch.sequence_length, steps * run.batch.sequences)
-    languages = languages_of(sources, shares, order)
+    order = served(run, schedule, steps * run.batch.sequences, sources.opened)
+    languages = languages_of(sources, order)
     flops = network.flops_per_token * tokens
     memory = memory_report(run, options, network)
     return {
         "name": run.name,
-        "stages": stages_of(run, shares, steps),
+        "stages": stages_of(run, schedule, steps),
         "languages": languages,
         "parameters": network.parameters,
         "flops": flops,
@@ -46,27 +46,25 @@ def plan_of(run: RunSettings, options: PlanOptions) -> dict[str, Any]:
         "memory": memory,
         "time": time_of(run, options, flops, tokens),
         "warnings": warnings_of(run, options, languages, memory),
-        "notes": run.mix.notes(sources.sizes),
+        "notes": run.mix.notes(sources.sizes, run.tokens, run.batch.sequence_length),
         "assumptions": assumptions(options, order, sources, memory),
     }
 
 
-def languages_of(
-    sources: Sources, shares: Mapping[str, float], order: Served
-) -> dict[str, dict[str, Any]]:
-    """Per source: what is served of it, and what the tokenizer makes of it."""
+def languages_of(sources: Sources, order: Served) -> dict[str, dict[str, Any]]:
+    """Per source: what is served of it, and what the tokenizer and the packing make of it."""
     found = {}
+    total = sum(order.tokens.values())
     for fact in sources.facts:
-        tokens = order.tokens[fact.name]
+        tokens, padding = order.tokens[fact.name], order.padding[fact.name]
         epochs = tokens / fact.tokens
         found[fact.name] = {
             "tokens": tokens,
-            "share": shares[fact.name],
+            "share": tokens / total,
             "size": fact.tokens,
             "epochs": epochs,
             "repeats": max(0, math.ceil(epochs) - 1),
-            "fill": 1.0,  # windows follow each other: nothing is padded or dropped
-            "truncated": 0.0,
+            "fill": tokens / (tokens + padding) if tokens else 1.0,
             **{key: value for key, value in asdict(fact).items() if key not in ("name", "tokens")},
         }
     return found
@@ -82,8 +80,8 @@ def assumptions(
         why = f" ({MFU_SOURCE})" if options.mfu == MFU else " (given)"
         found += [
             (
-                f"MFU {options.mfu:.0%} of the dense peak{why}; loading, evaluation, checkpoints and "
-                "failures take no time"
+                f"MFU {options.mfu:.0%} of the dense peak{why}; loading, evaluation, checkpoints "
+                "and failures take no time"
             ),
             f"{chip.name}: peak and memory as in the {chip.source.split(';')[0]}",
         ]
@@ -93,15 +91,18 @@ def assumptions(
             "whole square, and nothing for what checkpointing computes again"
         ),
         (
-            "memory: storages alive in the model's own step on fake tensors, each row one document; "
-            "not in it are the CUDA context (about 0.5 GB), communication buffers, and fragmentation"
+            "memory: storages alive in the model's own step on fake tensors, each row one "
+            "document; not in it are the CUDA context (about 0.5 GB), communication buffers, and "
+            "fragmentation"
         ),
         f"memory: kernels={memory['backend']}, attention as a flash kernel keeps it"
         if memory["backend"] not in ("torch", "native")
         else f"memory: kernels={memory['backend']}",
     ]
     if not order.exact:
-        found.append("tokens per language: share × tokens, right to one sequence")
+        found.append(
+            "tokens per language: what the mix owes them, right to one sequence; padding left out"
+        )
     if all(fact.documents is None for fact in sources.facts):
         found.append("no text: sizes are as stated, fertility and cut documents are not known")
     else:

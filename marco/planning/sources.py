@@ -9,13 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from marco.config import RunSettings
+from marco.config.run import Batch
 from marco.data.documents import Document
-from marco.data.streams import TokenStream, tokenise_corpus
+from marco.data.packing import PackingName
+from marco.data.stores import Source
 from marco.data.virtual import VirtualData
 from marco.errors import ConfigError
+from marco.tokenizers import Tokenizer
 from marco.tokenizers.embedded import EmbeddedTokenizer
 
 ENGLISH = "eng"
+SAMPLE = 2_000_000  # documents whose lengths are looked at
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,7 @@ class SourceFacts:
             the same `parallel_id`); None where the text is not parallel to English.
         tokens_per_character, tokens_per_byte: of its text (UTF-8), end-of-text tokens not counted.
         cut: share of its documents that end in another window than they begin in.
+        truncated: share of its tokens that are served without their document's beginning.
     """
 
     name: str
@@ -37,14 +42,19 @@ class SourceFacts:
     tokens_per_character: float | None = None
     tokens_per_byte: float | None = None
     cut: float | None = None
+    truncated: float | None = None
 
 
 @dataclass(frozen=True)
 class Sources:
-    """All sources, in the order of the mix, and the entries of the tokenizer."""
+    """All sources, in the order of the mix, and the entries of the tokenizer.
+
+    `opened` is what the loader would read, None for a corpus that is not there.
+    """
 
     facts: tuple[SourceFacts, ...]
     vocabulary: int
+    opened: list[Source] | None = None
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -64,51 +74,69 @@ def read_sources(run: RunSettings) -> Sources:
         return Sources(facts, _entries(run))
     corpus = run.data.load()
     tokenizer = run.tokenizer.load(corpus)
-    streams = tokenise_corpus(corpus, tokenizer)
-    english = next((stream for stream in streams if stream.language == ENGLISH), None)
-    reference = _by_parallel(english, corpus.train[ENGLISH]) if english is not None else {}
+    sources = run.data.open_sources(corpus, tokenizer)
+    reference = _by_parallel(corpus.train.get(ENGLISH, ()), tokenizer)
     found = [
-        _facts(stream, corpus.train[stream.language], reference, run.batch.sequence_length)
-        for stream in streams
+        _facts(source, corpus.train.get(source.name, ()), reference, tokenizer, run.batch)
+        for source in sources
     ]
-    return Sources(tuple(found), len(tokenizer))
+    return Sources(tuple(found), len(tokenizer), sources)
 
 
-def document_lengths(stream: TokenStream) -> NDArray[np.int64]:
-    """Tokens of every document, [documents], each with its one end-of-text token."""
-    starts = np.flatnonzero(stream.tokens == stream.end_of_text)
-    return np.diff(np.append(starts, len(stream)))
+def document_lengths(source: Source) -> NDArray[np.int64]:
+    """Tokens of every document (of the first `SAMPLE`), each with its end-of-text token."""
+    ends = source.store.ends(0, min(source.store.documents, SAMPLE))
+    return np.diff(ends, prepend=0)
 
 
-def cut_share(lengths: NDArray[np.int64], window: int) -> float:
+def cut_share(lengths: NDArray[np.int64], window: int, packing: PackingName) -> float:
     """Share of documents that lie in more than one window of the first epoch."""
+    if packing == "best_fit":
+        return float(np.mean(lengths > window))
     ends = np.cumsum(lengths)
     return float(np.mean((ends - lengths) // window != (ends - 1) // window))
 
 
+def truncated_share(lengths: NDArray[np.int64], window: int, packing: PackingName) -> float:
+    """Share of the first epoch's tokens that stand in a later window than their document began."""
+    if packing == "best_fit":
+        return float(np.maximum(lengths - window, 0).sum() / lengths.sum())
+    starts = np.cumsum(lengths) - lengths
+    left = (starts // window + 1) * window - starts  # of the window that a document begins in
+    return float(np.maximum(lengths - left, 0).sum() / lengths.sum())
+
+
 def _facts(
-    stream: TokenStream, documents: Sequence[Document], reference: dict[str, int], window: int
+    source: Source,
+    documents: Sequence[Document],
+    reference: dict[str, int],
+    tokenizer: Tokenizer,
+    batch: Batch,
 ) -> SourceFacts:
-    lengths = document_lengths(stream)
-    own = _by_parallel(stream, documents)
+    lengths = document_lengths(source)
+    own = _by_parallel(documents, tokenizer) if reference else {}
     shared = own.keys() & reference.keys()
     english = sum(reference[key] for key in shared)
-    text = int(lengths.sum()) - len(lengths)
+    text = len(source.store) - source.store.documents
+    characters = sum(len(document.text) for document in documents)
+    cut = (lengths, batch.sequence_length, batch.packing)
     return SourceFacts(
-        name=stream.language,
-        tokens=len(stream),
-        documents=stream.documents,
+        name=source.name,
+        tokens=len(source.store),
+        documents=source.store.documents,
         fertility=sum(own[key] for key in shared) / english if english else None,
-        tokens_per_character=text / sum(len(document.text) for document in documents),
-        tokens_per_byte=text / stream.text_bytes,
-        cut=cut_share(lengths, window),
+        tokens_per_character=text / characters if characters else None,
+        tokens_per_byte=text / source.text_bytes if source.text_bytes else None,
+        cut=cut_share(*cut),
+        truncated=truncated_share(*cut),
     )
 
 
-def _by_parallel(stream: TokenStream, documents: Sequence[Document]) -> dict[str, int]:
+def _by_parallel(documents: Sequence[Document], tokenizer: Tokenizer) -> dict[str, int]:
     """Tokens of the documents that have a counterpart in other languages, by `parallel_id`."""
-    pairs = zip(documents, document_lengths(stream).tolist(), strict=True)
-    return {item.parallel_id: length - 1 for item, length in pairs if item.parallel_id is not None}
+    aligned = {item.parallel_id: item.text for item in documents if item.parallel_id is not None}
+    lengths = map(len, tokenizer.encode_batch(list(aligned.values())))
+    return dict(zip(aligned, lengths, strict=True))
 
 
 def _entries(run: RunSettings) -> int:

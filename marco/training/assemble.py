@@ -74,12 +74,6 @@ def read_text(run: RunSettings) -> Text:
     return Text(corpus, tokenizer, sources, schedule)
 
 
-def total_steps(run: RunSettings, schedule: MixSchedule) -> int:
-    """Optimizer steps: the whole global batches in the budget, or in a mix that ends before."""
-    tokens: int = min(run.tokens, schedule.end)
-    return tokens // run.batch.tokens
-
-
 def build_module(run: RunSettings, text: Text, context: RunContext) -> MarcoModule:
     """Build model, root module and LightningModule; the optimizer comes with the trainer."""
     network = run.model.build(len(text.tokenizer), run.seed)
@@ -101,7 +95,7 @@ def build_module(run: RunSettings, text: Text, context: RunContext) -> MarcoModu
         schedule=run.schedule,
         cut=cut_of(run),
         length=run.batch.sequence_length,
-        total_steps=total_steps(run, text.schedule),
+        total_steps=run.steps(text.schedule.end),
         flops_per_token=flops_per_token(network, run.batch.sequence_length),
         context=context,
     )
