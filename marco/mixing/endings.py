@@ -20,8 +20,8 @@ def exhaustion_notes(planned: MixSchedule, limits: Mapping[str, int], policy: Po
         largest = sorted(shares, key=lambda name: (-shares[name], name))[:_SHOWN]
         now = ", ".join(f"{name} {shares[name]:.1%}" for name in largest if shares[name])
         said.append(
-            f"mix: {', '.join(names)} used up after {token:,} tokens; the others share what it "
-            f"would have had, the largest now: {now}"
+            f"mix: {', '.join(names)} used up after {token:,} tokens; that share went to "
+            f"the others, of which the largest now are: {now}"
         )
     if final.end < planned.end:
         ends = {

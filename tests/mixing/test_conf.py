@@ -12,7 +12,7 @@ import marco.mixing
 from marco.config.bind import bind
 from marco.errors import ConfigError
 from marco.languages import MARCO_LANGUAGES
-from marco.mixing import Rule
+from marco.mixing import Natural, Rule
 
 CONF = Path(marco.mixing.__file__).parents[2] / "conf"
 OPTIONS = sorted(path.stem for path in (CONF / "mix").glob("*.yaml"))
@@ -94,6 +94,40 @@ def test_the_overrides_that_the_comments_show() -> None:
     assert rule("unimax", "mix.epoch_cap=300").shares(SIZES, 1)["eng"] == pytest.approx(1 / 29)
 
 
+def test_the_overrides_that_schedules_show() -> None:
+    linear = rule("linear", "mix.points.end.at=0.5", "mix@mix.points.end.mix=natural")
+    assert linear.schedule(SIZES, 1000).segments[0].end == 500
+    assert linear.schedule(SIZES, 1000).shares_at(700) == Natural().shares(SIZES, 1000)
+    more = rule("linear", "+mix@mix.points.middle.mix=natural", "+mix.points.middle.at=0.3")
+    assert [segment.end for segment in more.schedule(SIZES, 1000).segments] == [300, 1000]
+
+    decay = rule(
+        "stages",
+        "mix@mix.stages.stage1.mix=natural",
+        "+mix@mix.stages.decay.mix=natural",
+        "+mix.stages.decay.tokens=0.1",
+        "+mix.stages.decay.replay=0.2",
+    )
+    decay.check(MARCO_LANGUAGES)
+    segments = decay.schedule(SIZES, 1000).segments
+    ends = [("stage1", 530), ("stage2", 900), ("decay", 1000)]
+    assert [(segment.name, segment.end) for segment in segments] == ends
+    natural = Natural().shares(SIZES, 1)
+    assert segments[0].first == natural
+    replayed = {name: 0.8 * natural[name] + 0.2 * segments[1].first[name] for name in natural}
+    assert segments[2].first == pytest.approx(replayed)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_says_what_the_whole_run_does(option: str) -> None:
+    own = rule(option, "mix.sampling=iid", "mix.exhausted=redistribute", "mix.max_epochs=300")
+    own.check(MARCO_LANGUAGES)
+    assert (own.sampling, own.exhausted, own.max_epochs) == ("iid", "redistribute", 300)
+    assert own.schedule(SIZES, 700_000, 256).end == 700_000
+    with pytest.raises(ConfigError, match=r"mix\.max_epochs=2 has no effect"):
+        rule(option, "mix.max_epochs=2")
+
+
 @pytest.mark.parametrize(
     ("option", "override", "message"),
     [
@@ -109,6 +143,18 @@ def test_the_overrides_that_the_comments_show() -> None:
         ("groups", "mix.groups.low.share=2", r"mix\.groups\.low\.share=2"),
         ("groups", "~mix.groups.low.share", r"mix\.groups\.low\.share must be given"),
         ("groups", "mix.absent=ignore", r"mix\.absent"),
+        (
+            "groups",
+            "+mix.groups.low.within.sampling=iid",
+            r"mix\.groups\.low\.within\.sampling=iid",
+        ),
+        ("stages", "mix.stages.stage2.mix.exhausted=stop", r"mix\.stages\.stage2\.mix\.exhausted"),
+        ("stages", "mix.stages.stage1.tokens=1e9", r"fraction .* for tokens write 1000000000"),
+        ("stages", "mix.stages.stage1.sources=[xyzzy]", r"mix\.stages\.stage1\.sources"),
+        ("linear", "mix.points.end.at=0", r"start and end are both at 0"),
+        ("uniform", "mix.sampling=iidd", r"mix\.sampling.*Did you mean 'iid'"),
+        ("uniform", "mix.exhausted=halt", r"mix\.exhausted"),
+        ("uniform", "mix.max_epochs=many", r"mix\.max_epochs should be a number"),
         ("groups", "~mix.groups.low", r"add up to 1, not 0\.45"),
         ("weights", "+mix.table.no=0.1", r"mix\.table"),
         ("weights", "mix.table.eng=-1", r"mix\.table\.eng=-1"),
