@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from marco.data.documents import Document
 from marco.data.hub_load import check_place, load
 from marco.data.settings import SourceSettings
+from marco.data.stores import SEVERAL
 from marco.data.token_cache import tokenised
 from marco.errors import ConfigError, DataError, nearest
 from marco.languages import get
@@ -73,7 +74,7 @@ class HubText(SourceSettings):
                 f"{where}: marco.data.hub.HubText needs the extra hub: "
                 'pip install "marco-train[hub]".'
             )
-        if self.language is not None and self.language != "mul":
+        if self.language is not None and self.language != SEVERAL:
             get(self.language)
         check_place(self.path, self.revision, self.data_files, where)
 

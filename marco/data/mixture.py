@@ -6,14 +6,11 @@ from dataclasses import dataclass
 
 from marco.data.documents import Corpus
 from marco.data.settings import Data, SourceSettings
-from marco.data.stores import Source
+from marco.data.stores import SEVERAL, Source
 from marco.errors import ConfigError
 from marco.languages import get
 from marco.mixing.sources import OTHER_SOURCES
 from marco.tokenizers import Tokenizer
-
-SEVERAL = "mul"
-"""ISO 639-2's code for text in several languages."""
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from marco.data.pair_counts import REPEATED, PairCounts
 from marco.data.pair_filter import Filter, candidates
 from marco.data.pair_hash import texts_id, uniform
 from marco.data.settings import SourceSettings
+from marco.data.stores import SEVERAL
 from marco.data.templates import Template, chosen_templates
 from marco.data.token_cache import tokenised
 from marco.errors import ConfigError, DataError
@@ -55,7 +56,7 @@ class ParallelText(SourceSettings):
         seed: of all draws.
     """
 
-    language: str | None = "mul"
+    language: str | None = SEVERAL
     directions: str | dict[str, float] = "any_to_any"
     pairs_per_row: int | None = 1
     names: Names = "english"
@@ -159,7 +160,7 @@ class ParallelText(SourceSettings):
             log.info("Data: %s", note)
 
     def _language(self, name: str) -> str:
-        return "mul" if self.language == "mul" else get(self.language or name).code
+        return SEVERAL if self.language == SEVERAL else get(self.language or name).code
 
     def _draw(self, id: bytes, number: int) -> float:
         return uniform(self.seed, id, f"direction {number}")

@@ -11,15 +11,13 @@ from marco.data.settings import SourceSettings
 from marco.data.shard_cache import ShardCache
 from marco.data.shard_listing import ShardListing, list_shards
 from marco.data.shard_store import ShardStore
-from marco.data.stores import Source
+from marco.data.stores import SEVERAL, Source
 from marco.errors import ConfigError
 from marco.kernels.cache_folder import cache_folder
 from marco.languages import get
 
 if TYPE_CHECKING:
     from marco.tokenizers import Tokenizer
-
-_MANY_LANGUAGES = "mul"
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class Shards(SourceSettings):
         """
         if not self.cache_gigabytes > 0:
             raise ConfigError(f"{where}.cache_gigabytes={self.cache_gigabytes}: more than 0.")
-        if self.language is not None and self.language != _MANY_LANGUAGES:
+        if self.language is not None and self.language != SEVERAL:
             try:
                 get(self.language)
             except ConfigError as error:

@@ -12,6 +12,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+SEVERAL = "mul"
+"""ISO 639-2's code for text in several languages."""
+
 
 class TokenStore(Protocol):
     """Random access to the tokens of one source.

@@ -16,6 +16,7 @@ import numpy as np
 
 from marco.data.documents import Document
 from marco.data.settings import SourceSettings
+from marco.data.stores import SEVERAL
 from marco.data.text_files import FORMATS, PACKED, read_texts
 from marco.data.token_cache import tokenised
 from marco.errors import ConfigError, DataError, nearest
@@ -69,7 +70,7 @@ class TextSource(SourceSettings):
         for key in ("min_characters", "max_line_megabytes"):
             if getattr(self, key) < 1:
                 raise ConfigError(f"{where}.{key}={getattr(self, key)}: at least 1.")
-        if self.language is not None and self.language != "mul":
+        if self.language is not None and self.language != SEVERAL:
             get(self.language)
         for file in self.files(where):
             if file.stat().st_size == 0:

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from marco.data.ledger import by_language
+from marco.data.stores import SEVERAL
 from marco.evaluation.history import Evaluation
+from marco.evaluation.numbers import short
 from marco.evaluation.plots import write_plots
 from marco.evaluation.summary import TrainingFacts, build_summary, write_summary
 from marco.evaluation.table import results_table
@@ -27,18 +29,23 @@ def finish(module: MarcoModule, callbacks: Sequence[Any]) -> dict[str, Any]:
     history: list[Evaluation] = next((c.history for c in callbacks if hasattr(c, "history")), [])
     clock = next((c for c in callbacks if hasattr(c, "peak_memory_bytes")), None)
     sources = module.ledger_entries
-    languages = by_language(sources, module.source_languages)
+    by_code = by_language(sources, module.source_languages)
+    languages = {code: found for code, found in by_code.items() if code != SEVERAL}
     facts = TrainingFacts(
         tokens=module.tokens_seen,
         seconds=clock.seconds if clock else 0.0,
         peak_memory_bytes=clock.peak_memory_bytes if clock else None,
         language_tokens={code: found["tokens"] for code, found in languages.items()},
         language_epochs={code: found["epochs"] for code, found in languages.items()},
-        ledger={"sources": sources, "languages": languages},
+        ledger={"sources": sources, "languages": by_code},
     )
     reference = context.sweep.reference_xz if context.sweep is not None else {}
     summary = build_summary(facts, history, reference)
     console().print(results_table(summary))
+    for name, found in sources.items():
+        if name not in languages:
+            served = f"{short(found['tokens'])} tokens, {found['epochs']:.2f} epochs"
+            console().print(f"Source {name}: {served}")
     try:
         write_summary(context.folder, summary)
         write_plots(context.folder, history)

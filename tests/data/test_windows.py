@@ -7,7 +7,7 @@ from data.sources import END, counted
 
 from marco.data.documents import Document
 from marco.data.ledger import FIELDS
-from marco.data.tokenise import tokenise
+from marco.data.token_cache import tokenised
 from marco.data.windows import IGNORED, document_positions, read_window
 
 BYTES = np.full(200, 3)
@@ -27,7 +27,7 @@ class Letters:
 
 def test_documents_close_with_end_of_text() -> None:
     documents = [Document(text, "swh", "s", str(n)) for n, text in enumerate(["ab", "c", "ñ"])]
-    found = tokenise("swh", "swh", documents, Letters())  # type: ignore[arg-type]
+    found = tokenised("swh", "swh", documents, "key", Letters())  # type: ignore[arg-type]
     assert found.store.read(0, 7).tolist() == [97, 98, END, 99, END, 241, END]
     assert found.store.ends(0, 3).tolist() == [3, 5, 7]
     assert (found.store.documents, found.text_bytes) == (3, 5)
