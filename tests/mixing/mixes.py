@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from fractions import Fraction
 
 from hypothesis import strategies as st
 
+from marco.errors import ConfigError
 from marco.mixing import MixSchedule, Segment
 from marco.mixing.order import hashed
 
@@ -56,6 +58,14 @@ def within(schedule: MixSchedule, tokens: list[int], length: int) -> bool:
         abs(served - schedule.tokens(name, position)) < length
         for name, served in zip(schedule.names, tokens, strict=True)
     )
+
+
+def outcome(make: Callable[[], MixSchedule]) -> tuple[MixSchedule | None, str]:
+    """What is made, or the message with which it was refused."""
+    try:
+        return make(), ""
+    except ConfigError as error:
+        return None, str(error)
 
 
 def naive_order(shares: dict[str, float], count: int) -> list[int]:

@@ -29,7 +29,7 @@ from marco.mixing import (
         ({"max_epochs": 2.0}, r"mix\.max_epochs=2 has no effect with mix\.exhausted=repeat"),
         (
             {"max_epochs": 0.0, "exhausted": "stop"},
-            r"mix\.max_epochs=0\.0: must be a number above 0",
+            r"mix\.max_epochs=0\.0: must be a number",
         ),
         ({"max_epochs": float("nan"), "exhausted": "stop"}, r"mix\.max_epochs=nan"),
     ],
