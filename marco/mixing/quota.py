@@ -44,7 +44,7 @@ class QuotaOrder(Order):
     The state is two counters per source. A state that was reached under other shares (a changed
     budget can move a rule's shares) is caught up with, most overdue first.
 
-    A call takes about 3 µs with 29 sources, 30 µs while shares move.
+    A call takes about 2.5 µs with 29 sources, 16 µs while shares move.
     """
 
     def __init__(
