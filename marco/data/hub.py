@@ -90,11 +90,10 @@ class HubText(SourceSettings):
         rows = load(self.path, self.name, self.split, self.revision, self.data_files, where)
         for key, column in (("text_column", self.text_column), ("id_column", self.id_column)):
             self._check_column(rows, f"{where}.{key}", column)
-        for column in self.filter or {}:
-            self._check_column(rows, f"{where}.filter", column)
+        wanted = self._wanted(rows, f"{where}.filter")
         settings = [rows._fingerprint, self.split, self.text_column, self.filter]
         key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
-        documents = self._documents(rows, where)
+        documents = self._documents(rows, wanted, where)
         source = tokenised(name, language, documents, key, tokenizer, rows.size_in_bytes)
         if len(source.store) == 0:
             raise DataError(
@@ -111,7 +110,23 @@ class HubText(SourceSettings):
                 f"There are {', '.join(rows.column_names)}."
             )
 
-    def _documents(self, rows: Any, where: str) -> Iterator[Document]:
+    def _wanted(self, rows: Any, key: str) -> dict[str, Any]:
+        """Return the filter with values of its columns' types."""
+        import pyarrow as pa
+
+        wanted = {}
+        for column, value in (self.filter or {}).items():
+            self._check_column(rows, key, column)
+            kind = rows.features.arrow_schema.field(column).type
+            try:
+                wanted[column] = pa.scalar(value).cast(kind)
+            except pa.ArrowException:
+                raise ConfigError(
+                    f"{key}: column '{column}' holds {kind}, and {value!r} is none."
+                ) from None
+        return wanted
+
+    def _documents(self, rows: Any, filter_: dict[str, Any], where: str) -> Iterator[Document]:
         """Yield the documents; what was dropped is logged after the last one."""
         import pyarrow as pa
         import pyarrow.compute as pc
@@ -120,13 +135,13 @@ class HubText(SourceSettings):
         if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
             raise DataError(f"{where}.text_column={self.text_column} holds {kind}, not strings.")
         wanted = dict.fromkeys(c for c in (self.text_column, self.id_column) if c is not None)
-        columns = list(dict.fromkeys((*wanted, *(self.filter or ()))))
+        columns = list(dict.fromkeys((*wanted, *filter_)))
         empty = row = 0
         for table in rows.select_columns(columns).with_format("arrow").iter(_ROWS):
             ids = table[self.id_column].to_pylist() if self.id_column else [None] * len(table)
             keep = [True] * len(table)
-            for column, value in (self.filter or {}).items():
-                same = pc.equal(table[column], pa.scalar(value).cast(table[column].type))
+            for column, value in filter_.items():
+                same = pc.equal(table[column], value)
                 keep = [a and bool(b) for a, b in zip(keep, same.to_pylist(), strict=True)]
             for text, id_, kept in zip(table[self.text_column], ids, keep, strict=True):
                 row += 1

@@ -23,6 +23,11 @@ def check_place(
         _check_files(path, data_files, where)
     elif not _is_here(path):
         _check_hub(path, revision, where)
+    elif not (place := Path(path).expanduser()).exists():
+        names = [entry.name for entry in place.parent.iterdir()] if place.parent.is_dir() else []
+        raise ConfigError(
+            f"{where}.path={path}: there is no such folder.{nearest(place.name, names)}"
+        )
 
 
 def load(
