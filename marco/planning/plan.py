@@ -77,28 +77,23 @@ def assumptions(
     found = []
     if options.device != CPU:
         chip = CHIPS[options.device]
-        why = f" ({MFU_SOURCE})" if options.mfu == MFU else " (given)"
-        found += [
-            (
-                f"MFU {options.mfu:.0%} of the dense peak{why}; loading, evaluation, checkpoints "
-                "and failures take no time"
-            ),
-            f"{chip.name}: peak and memory as in the {chip.source.split(';')[0]}",
-        ]
-    found += [
-        (
-            "FLOPs: 6 N + 12 L H Q T a token (PaLM, arXiv 2204.02311, appendix B): the attention's "
-            "whole square, and nothing for what checkpointing computes again"
-        ),
-        (
-            "memory: storages alive in the model's own step on fake tensors, each row one "
-            "document; not in it are the CUDA context (about 0.5 GB), communication buffers, and "
-            "fragmentation"
-        ),
-        f"memory: kernels={memory['backend']}, attention as a flash kernel keeps it"
-        if memory["backend"] not in ("torch", "native")
-        else f"memory: kernels={memory['backend']}",
-    ]
+        why = MFU_SOURCE if options.mfu == MFU else "given"
+        found.append(
+            f"MFU {options.mfu:.0%} of the dense peak ({why}); loading, evaluation, checkpoints "
+            "and failures take no time"
+        )
+        found.append(f"{chip.name}: peak and memory as in the {chip.source.split(';')[0]}")
+    flash = ", attention as a flash kernel keeps it"
+    kept = "" if memory["backend"] in ("torch", "native") else flash
+    found.append(
+        "FLOPs: 6 N + 12 L H Q T a token (PaLM, arXiv 2204.02311, appendix B): the attention's "
+        "whole square, and nothing for what checkpointing computes again"
+    )
+    found.append(
+        "memory: storages alive in the model's own step on fake tensors, each row one document, "
+        f"kernels={memory['backend']}{kept}; not in it are the CUDA context (about 0.5 GB), "
+        "communication buffers, and fragmentation"
+    )
     if not order.exact:
         found.append(
             "tokens per language: what the mix owes them, right to one sequence; padding left out"
