@@ -54,7 +54,7 @@ def test_every_format_gives_the_same_split(tmp_path: Path) -> None:
         folders["parquet"] / "Swahili.parquet",
         row_group_size=64,
     )
-    (folders["gz"] / "swh.part-1.txt.gz").write_bytes(gzip.compress(plain.encode()))
+    (folders["gz"] / "swh.part-1.txt.gz").write_bytes(gzip.compress(plain.encode(), mtime=0))
     (folders["xz"] / "swh_Latn.txt.xz").write_bytes(lzma.compress(plain.encode()))
     splits = {
         name: (texts(corpus.train["swh"]), texts(corpus.held_out["swh"]))
@@ -250,7 +250,7 @@ def test_empty_file_is_found_by_check(tmp_path: Path, name: str) -> None:
         ("eng.jsonl", b'{"text": "one", "id": [1]}', '"id" must be a string or a whole number'),
         ("eng.jsonl", b'{"text": "a \\ud83d b"}', "line 1: half a surrogate pair at character 2"),
         ("eng.jsonl.gz", b"not packed", "eng.jsonl.gz cannot be read"),
-        ("eng.txt.gz", gzip.compress(b"one\n" * 999)[:-20], "eng.txt.gz cannot be read"),
+        ("eng.txt.gz", gzip.compress(b"one\n" * 999, mtime=0)[:-20], "eng.txt.gz cannot be read"),
         ("eng.txt.xz", b"not packed", "eng.txt.xz cannot be read"),
         ("eng.parquet", b"not parquet", "eng.parquet: not a readable Parquet file"),
         ("eng.txt", b"one", "eng has 1 documents, 1 of them different: too few to hold out 1"),
