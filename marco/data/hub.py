@@ -93,7 +93,7 @@ class HubText(SourceSettings):
         wanted = self._wanted(rows, f"{where}.filter")
         settings = [rows._fingerprint, self.split, self.text_column, self.filter]
         key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
-        documents = self._documents(rows, wanted, where)
+        documents = self._documents(rows, wanted, language, where)
         source = tokenised(name, language, documents, key, tokenizer, rows.size_in_bytes)
         if len(source.store) == 0:
             raise DataError(
@@ -126,7 +126,9 @@ class HubText(SourceSettings):
                 ) from None
         return wanted
 
-    def _documents(self, rows: Any, filter_: dict[str, Any], where: str) -> Iterator[Document]:
+    def _documents(
+        self, rows: Any, filter_: dict[str, Any], language: str, where: str
+    ) -> Iterator[Document]:
         """Yield the documents; what was dropped is logged after the last one."""
         import pyarrow as pa
         import pyarrow.compute as pc
@@ -155,7 +157,7 @@ class HubText(SourceSettings):
                     ) from None
                 if content:
                     place = str(row) if id_ is None else str(id_)
-                    yield Document(content, self.language or "", self.path, place)
+                    yield Document(content, language, self.path, place)
                 else:
                     empty += 1
         if empty:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -47,11 +48,11 @@ def load(
     import datasets
 
     place = str(Path(path).expanduser()) if _is_here(path) and path not in FORMATS else path
+    listed = [data_files] if isinstance(data_files, str) else data_files
+    patterns = listed and [os.path.expanduser(pattern) for pattern in listed]  # noqa: PTH111 - URLs
     datasets.disable_progress_bars()
     try:
-        builder = datasets.load_dataset_builder(
-            place, name, revision=revision, data_files=data_files
-        )
+        builder = datasets.load_dataset_builder(place, name, revision=revision, data_files=patterns)
         builder.download_and_prepare()
         names = [str(known) for known in builder.info.splits or {}]
     except ValueError as error:

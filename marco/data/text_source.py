@@ -88,7 +88,9 @@ class TextSource(SourceSettings):
         settings = (self.min_characters, [_file_hash(file) for file in files])
         key = hashlib.sha256(f"{type(self).__name__}{settings}".encode()).hexdigest()
         total = sum(file.stat().st_size for file in files)
-        source = tokenised(name, language, self._documents(where, files), key, tokenizer, total)
+        source = tokenised(
+            name, language, self._documents(where, language, files), key, tokenizer, total
+        )
         if len(source.store) == 0:
             raise DataError(
                 f"{where}.path: no documents of at least {self.min_characters} characters in "
@@ -103,7 +105,7 @@ class TextSource(SourceSettings):
             raise ConfigError(f"{where}.path is empty: name a file, a glob, or several.")
         return [file for path in paths for file in _found(path, where)]
 
-    def _documents(self, where: str, files: list[Path]) -> Iterator[Document]:
+    def _documents(self, where: str, language: str, files: list[Path]) -> Iterator[Document]:
         """Yield the documents; what was dropped is logged after the last one."""
         short = 0
         ids = array("q")  # 8 bytes a document that has one
@@ -116,7 +118,7 @@ class TextSource(SourceSettings):
                 if entry.id is not None:
                     ids.append(hash(entry.id))
                 place = entry.id or f"{file.name}:{entry.number}"
-                yield Document(text, self.language or "", file.name, place)
+                yield Document(text, language, file.name, place)
         if short:
             log.warning(
                 "%s: %d documents dropped, shorter than min_characters=%d.",
