@@ -17,6 +17,7 @@ MAX_TOKENS_A_CHARACTER = 1.0  # above it, letters are in pieces
 def warnings_of(
     run: RunSettings,
     options: PlanOptions,
+    stages: Sequence[Mapping[str, Any]],
     languages: Mapping[str, Mapping[str, Any]],
     memory: Mapping[str, Any],
 ) -> list[str]:
@@ -24,7 +25,7 @@ def warnings_of(
     return [
         *_memory(memory),
         *_epochs(languages),
-        *_small_shares(run, languages),
+        *_small_shares(run, stages),
         *_fertility(options, languages),
         *_learning_rate(run, options),
         *_lost(languages),
@@ -50,14 +51,21 @@ def _epochs(languages: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [f"more than {MAX_EPOCHS:g} epochs: {_listed(found, '{:.1f}')}"]
 
 
-def _small_shares(run: RunSettings, languages: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _small_shares(run: RunSettings, stages: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Smallest first; a language that a stage leaves out is not meant to be there."""
     least = 1 / run.batch.sequences
-    found = {code: one["share"] for code, one in languages.items() if 0 < one["share"] < least}
+    found: dict[str, float] = {}
+    for stage in stages:
+        for code, one in stage["languages"].items():
+            if 0 < one["share"] < least:
+                found[code] = min(one["share"], found.get(code, 1.0))
     if not found:
         return []
+    listed = _listed(found, "{:.2%}", smallest=True)
+    where = " in a stage" if len(stages) > 1 else ""
     return [
         (
-            f"less than one sequence a step (a share of {least:.2%}): {_listed(found, '{:.2%}')}; "
+            f"less than one sequence a step (a share of {least:.2%}){where}: {listed}; "
             "losses of such a language are not of every step"
         )
     ]
@@ -102,15 +110,24 @@ def _lost(languages: Mapping[str, Mapping[str, Any]]) -> list[str]:
         code: 1 - one["fill"] for code, one in languages.items() if 1 - one["fill"] > MAX_LOST
     }
     lost = {
-        code: one["truncated"] for code, one in languages.items() if one["truncated"] > MAX_LOST
+        code: one["truncated"]
+        for code, one in languages.items()
+        if (one["truncated"] or 0) > MAX_LOST  # None: no text to know it from
     }
     found = [f"padding above {MAX_LOST:.0%}: {_listed(padded, '{:.0%}')}"] if padded else []
-    return found + ([f"truncation above {MAX_LOST:.0%}: {_listed(lost, '{:.0%}')}"] if lost else [])
+    if lost:
+        found.append(
+            f"truncation above {MAX_LOST:.0%} (tokens in another window than their document's "
+            f"beginning; batch.packing=best_fit has the fewest): {_listed(lost, '{:.0%}')}"
+        )
+    return found
 
 
-def _listed(values: Mapping[str, float], style: str, most: int = 8) -> str:
-    """The largest first, and how many more there are."""
-    ranked: Sequence[str] = sorted(values, key=lambda code: -values[code])
+def _listed(
+    values: Mapping[str, float], style: str, most: int = 8, *, smallest: bool = False
+) -> str:
+    """The largest (or smallest) first, and how many more there are."""
+    ranked: Sequence[str] = sorted(values, key=values.__getitem__, reverse=not smallest)
     shown = ", ".join(f"{code} {style.format(values[code])}" for code in ranked[:most])
     more = len(ranked) - most
     return f"{shown} and {more} more" if more > 0 else shown

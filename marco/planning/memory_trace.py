@@ -9,6 +9,7 @@ are counted as they are, whatever the backend keeps.
 from __future__ import annotations
 
 import copy
+import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -101,7 +102,9 @@ def _trace(config: PreTrainedConfig, shape: StepShape, layers: int) -> list[int]
         network = AutoModelForCausalLM.from_config(config, dtype=dtype)
         network.train()
         if shape.checkpointing:
-            network.gradient_checkpointing_enable({"use_reentrant": False})
+            with warnings.catch_warnings():  # transformers 5.24 gives it another name
+                warnings.simplefilter("ignore", FutureWarning)
+                network.gradient_checkpointing_enable({"use_reentrant": False})
         _install(network, shape.backend)
         for _ in range(2):
             living.begin()

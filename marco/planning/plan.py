@@ -11,6 +11,7 @@ from marco.config import RunSettings
 from marco.kernels.chips import CHIPS
 from marco.planning.cautions import warnings_of
 from marco.planning.cost import time_of
+from marco.planning.groups import groups_of
 from marco.planning.memory import memory_report
 from marco.planning.network import network_of
 from marco.planning.options import CPU, MFU, MFU_SOURCE, PlanOptions
@@ -34,33 +35,34 @@ def plan_of(run: RunSettings, options: PlanOptions) -> dict[str, Any]:
     tokens = steps * run.batch.tokens
     order = served(run, schedule, steps * run.batch.sequences, sources.opened)
     languages = languages_of(sources, order)
+    stages = stages_of(run, schedule, steps, order.total)
     flops = network.flops_per_token * tokens
     memory = memory_report(run, options, network)
     return {
         "name": run.name,
-        "stages": stages_of(run, schedule, steps),
+        "stages": stages,
+        "groups": groups_of(languages),
         "languages": languages,
         "parameters": network.parameters,
         "flops": flops,
         "flops_per_token": network.flops_per_token,
         "memory": memory,
         "time": time_of(run, options, flops, tokens),
-        "warnings": warnings_of(run, options, languages, memory),
+        "warnings": warnings_of(run, options, stages, languages, memory),
         "notes": run.mix.notes(sources.sizes, run.tokens, run.batch.sequence_length),
-        "assumptions": assumptions(options, order, sources, memory),
+        "assumptions": assumptions(run, options, order, sources, memory),
     }
 
 
 def languages_of(sources: Sources, order: Served) -> dict[str, dict[str, Any]]:
     """Per source: what is served of it, and what the tokenizer and the packing make of it."""
     found = {}
-    total = sum(order.tokens.values())
     for fact in sources.facts:
         tokens, padding = order.tokens[fact.name], order.padding[fact.name]
         epochs = tokens / fact.tokens
         found[fact.name] = {
             "tokens": tokens,
-            "share": tokens / total,
+            "share": tokens / order.total,
             "size": fact.tokens,
             "epochs": epochs,
             "repeats": max(0, math.ceil(epochs) - 1),
@@ -71,7 +73,11 @@ def languages_of(sources: Sources, order: Served) -> dict[str, dict[str, Any]]:
 
 
 def assumptions(
-    options: PlanOptions, order: Served, sources: Sources, memory: Mapping[str, Any]
+    run: RunSettings,
+    options: PlanOptions,
+    order: Served,
+    sources: Sources,
+    memory: Mapping[str, Any],
 ) -> list[str]:
     """Everything that was taken for granted, a sentence each."""
     found = []
@@ -95,9 +101,9 @@ def assumptions(
         "communication buffers, and fragmentation"
     )
     if not order.exact:
-        found.append(
-            "tokens per language: what the mix owes them, right to one sequence; padding left out"
-        )
+        near = "right to one sequence" if run.mix.sampling == "quota" else "chance left out"
+        padded = "; padding as in a sample" if run.batch.packing == "best_fit" else ""
+        found.append(f"tokens per language: what the mix owes them, {near}{padded}")
     if all(fact.documents is None for fact in sources.facts):
         found.append("no text: sizes are as stated, fertility and cut documents are not known")
     else:

@@ -38,35 +38,32 @@ def _tokens(axis: Axes) -> None:
 
 
 def _mix(axis: Axes, stages: Sequence[Mapping[str, Any]]) -> None:
-    """Shares of the groups, stacked; each stage is as wide as it has tokens."""
-    groups = list(dict.fromkeys(group for stage in stages for group in stage["shares"]))
-    edges = [0]
-    for stage in stages:
-        edges.append(edges[-1] + stage["tokens"])
-    bottom = [0.0] * len(stages)
-    for number, group in enumerate(groups):
-        heights = [stage["shares"].get(group, 0.0) for stage in stages]
-        colour = COLOURS[number % len(COLOURS)]
-        widths = [stage["tokens"] for stage in stages]
-        axis.bar(edges[:-1], heights, widths, bottom=bottom, align="edge", color=colour)
-        if heights[-1] > 0:
-            middle = bottom[-1] + heights[-1] / 2
-            title = f"{GROUP_TITLES.get(group, group)} {heights[-1]:.0%}"
+    """Shares of the groups, stacked, as they move; named by what they are at the end."""
+    points = [point for stage in stages for point in stage["mix"]]
+    heights = {group: [point["shares"][group] for point in points] for group in points[0]["shares"]}
+    colours = [COLOURS[number % len(COLOURS)] for number in range(len(heights))]
+    at = [point["tokens"] for point in points]
+    axis.stackplot(at, list(heights.values()), colors=colours, linewidth=0)
+    bottom = 0.0
+    for group, shares in heights.items():
+        if shares[-1] > 0:
+            middle = bottom + shares[-1] / 2
+            title = f"{GROUP_TITLES.get(group, group)} {shares[-1]:.0%}"
             axis.annotate(title, (1.01, middle), xycoords="axes fraction", fontsize=8, va="center")
-        bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
-    axis.set(xlim=(0, edges[-1]), ylim=(0, 1))
+        bottom += shares[-1]
+    for stage in stages[1:]:
+        axis.axvline(stage["mix"][0]["tokens"], color="white", linewidth=0.8)
+    axis.set(xlim=(0, at[-1]), ylim=(0, 1))
     axis.set_title("Share of the tokens", fontsize=10, loc="left")
     _tokens(axis)
 
 
 def _learning_rate(axis: Axes, stages: Sequence[Mapping[str, Any]]) -> None:
-    start = 0
-    for stage in stages:
-        curve = stage["learning_rate"]
-        at = [start + point["tokens"] for point in curve]
-        axis.plot(at, [point["learning_rate"] for point in curve], color=COLOURS[0])
-        start += stage["tokens"]
-    axis.set(xlim=(0, start), ylim=(0, None), xlabel="Training tokens")
+    curve = [point for stage in stages for point in stage["learning_rate"]]
+    at = [point["tokens"] for point in curve]
+    axis.plot(at, [point["learning_rate"] for point in curve], color=COLOURS[0])
+    end = stages[-1]["mix"][-1]["tokens"]
+    axis.set(xlim=(0, end), ylim=(0, None), xlabel="Training tokens")
     axis.set_title("Learning rate", fontsize=10, loc="left")
     _tokens(axis)
 

@@ -26,6 +26,7 @@ def plan_tables(plan: Mapping[str, Any]) -> RenderableType:
     """Everything, in the order in which it is read: what, how often, what it needs, what is odd."""
     parts: list[RenderableType] = [
         _stages(plan),
+        _groups(plan),
         _languages(plan["languages"]),
         _cost(plan),
         _memory(plan["memory"]),
@@ -45,30 +46,43 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _stages(plan: Mapping[str, Any]) -> Table:
-    groups = list(plan["stages"][0]["shares"])
-    table = _table(f"Plan of {plan['name']}", "stage", "tokens", "steps", "peak rate", *groups)
-    for number, stage in enumerate(plan["stages"], start=1):
-        peak = max(point["learning_rate"] for point in stage["learning_rate"])
-        shares = (f"{stage['shares'].get(group, 0):.1%}" for group in groups)
-        size = short(stage["tokens"]), f"{stage['steps']:,}"
-        table.add_row(str(number), *size, f"{peak:.3g}", *shares)
+    rates = "first rate", "peak rate", "last rate"
+    table = _table(f"Plan of {plan['name']}", "stage", "tokens", "steps", *rates)
+    for stage in plan["stages"]:
+        curve = [point["learning_rate"] for point in stage["learning_rate"]]
+        cells = (f"{rate:.3g}" for rate in (curve[0], max(curve), curve[-1])) if curve else "---"
+        table.add_row(stage["name"], short(stage["tokens"]), f"{stage['steps']:,}", *cells)
+    return table
+
+
+def _groups(plan: Mapping[str, Any]) -> Table:
+    """Of the whole run, and the share in each stage where there are several."""
+    stages = plan["stages"] if len(plan["stages"]) > 1 else []
+    names = [f"share in {stage['name']}" for stage in stages]
+    table = _table("", "group", "size", "tokens", "share", "epochs", *names)
+    for group, one in plan["groups"].items():
+        cells = (f"{stage['shares'][group]:.2%}" for stage in stages)
+        table.add_row(group, *_served(one), *cells)
     return table
 
 
 def _languages(languages: Mapping[str, Mapping[str, Any]]) -> Table:
-    table = _table(
-        "", "source", "size", "tokens", "share", "epochs", "fertility", "tokens/char", "cut"
-    )
+    columns = "size", "tokens", "share", "epochs", "fertility", "tokens/char", "truncated", "fill"
+    table = _table("", "source", *columns)
     for code, one in languages.items():
         cells = (
             _known(one["fertility"], ".2f"),
             _known(one["tokens_per_character"], ".2f"),
-            _known(one["cut"], ".0%"),
+            _known(one["truncated"], ".0%"),
+            f"{one['fill']:.0%}",
         )
-        epochs = f"{one['epochs']:.2f}" if one["epochs"] < 100 else f"{one['epochs']:,.0f}"
-        sizes = short(one["size"]), short(one["tokens"])
-        table.add_row(code, *sizes, f"{one['share']:.2%}", epochs, *cells)
+        table.add_row(code, *_served(one), *cells)
     return table
+
+
+def _served(one: Mapping[str, Any]) -> tuple[str, ...]:
+    epochs = f"{one['epochs']:.2f}" if one["epochs"] < 100 else f"{one['epochs']:,.0f}"
+    return short(one["size"]), short(one["tokens"]), f"{one['share']:.2%}", epochs
 
 
 def _known(value: float | None, style: str) -> str:
