@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
 
 from marco.config import RunSettings, bind_all, compose, conf_dir
+from marco.data.documents import Corpus
+from marco.data.fingerprint import stamp
 from marco.data.virtual import VirtualData
 from marco.errors import ConfigError
+from marco.tokenizers.qwen2 import QwenTokenizer
 from marco.training.checks import check_run, check_settings
 
 ROOT = Path(conf_dir())
@@ -58,13 +62,35 @@ def texts(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def needed(weights: Path, texts: Path) -> dict[tuple[str, str], list[str]]:
+def shards(tmp_path: Path) -> Path:
+    """One stamped shard of two documents."""
+    folder = tmp_path / "shards" / "swh"
+    folder.mkdir(parents=True)
+    tokenizer = bind_all(compose(["tokenizer=qwen2"])).tokenizer.load(Corpus({}, {}))
+    end = tokenizer.end_of_text
+    np.array([*tokenizer.encode("Haki"), end, *tokenizer.encode("za"), end], "<u4").tofile(
+        folder / "0.ds"
+    )
+    ends = [len(tokenizer.encode("Haki")) + 1]
+    ends.append(ends[0] + len(tokenizer.encode("za")) + 1)
+    np.array(ends, "<u8").tofile(folder / "0.ds.index")
+    stamp(folder, tokenizer)
+    return folder.parent
+
+
+@pytest.fixture
+def needed(weights: Path, texts: Path, shards: Path) -> dict[tuple[str, str], list[str]]:
     """What an option cannot do without on the command line."""
     place = f"model.path={weights}"
     return {
         ("model", "pretrained"): [place, "tokenizer=pretrained"],
         ("tokenizer", "pretrained"): [place, "model=pretrained"],
         ("data", "files"): [f"data.path={texts}"],
+        ("data", "shards"): [
+            f"data.path={shards}",
+            "+data.held_out._target_=marco.data.udhr.Udhr",
+            "+data.held_out.languages=[swh]",
+        ],
         ("experiment", "smollm2_swahili_yoruba"): [place],
         ("evaluation", "none"): ["callbacks.checkpoint.every_tokens=null"],
     }
@@ -109,8 +135,11 @@ def build(group: str, name: str, run: RunSettings) -> None:
             assert tokenizer.decode(tokenizer.encode("Haki za binadamu")) == "Haki za binadamu"
         case "data":
             corpus = run.data.load()
-            assert list(corpus.train) == run.data.language_codes()
-            assert all(corpus.train.values())
+            assert list(corpus.held_out) == run.data.language_codes()
+            tokenizer = QwenTokenizer().load(corpus)
+            sources = run.data.open_sources(corpus, tokenizer)
+            assert [source.name for source in sources] == run.data.source_names()
+            assert all(len(source.store) for source in sources)
         case "mix":
             sizes = dict.fromkeys(run.data.language_codes(), 10000)
             shares = run.mix.shares(sizes, 100_000)

@@ -6,10 +6,9 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from marco.data.documents import Corpus
-from marco.data.stores import Source
-from marco.data.token_cache import content_hash, tokenised
 
 if TYPE_CHECKING:
+    from marco.data.stores import Source
     from marco.tokenizers import Tokenizer
 
 
@@ -38,6 +37,8 @@ class Data(ABC):
 
     def open_sources(self, corpus: Corpus, tokenizer: Tokenizer) -> list[Source]:
         """Return the sources, in the order of `source_names`; `corpus` is what `load` returned."""
+        from marco.data.token_cache import content_hash, tokenised
+
         return [
             tokenised(code, code, documents, content_hash(documents), tokenizer)
             for code, documents in corpus.train.items()

@@ -157,7 +157,7 @@ def test_a_state_that_cannot_be_is_refused() -> None:
 @pytest.mark.parametrize("size", [0, 9])
 def test_sizes_are_from_one_to_the_length(size: int) -> None:
     with pytest.raises(ValueError, match=rf"{size} tokens, not 1 to 8"):
-        QuotaOrder(constant({"eng": 1.0}), 8, lambda source, draw: size)
+        QuotaOrder(constant({"eng": 1.0}), 8, lambda source, draw: size).next()
 
 
 def test_moving_shares_follow_the_parabola() -> None:
