@@ -29,12 +29,13 @@ INNER = st.sampled_from([Uniform(), Natural()])
 @st.composite
 def rules(draw: st.DrawFn) -> Rule:
     """A constant, a moving or a staged mix; a stage may swap sources and replay another's."""
-    end = draw(
-        st.sampled_from(
-            [{}, {"sampling": "iid"}, {"exhausted": "redistribute", "max_epochs": 2.5}]
-            + [{"exhausted": "stop", "max_epochs": 4.0}]
-        )
+    endings = (
+        {},
+        {"sampling": "iid"},
+        {"exhausted": "redistribute", "max_epochs": 2.5},
+        {"exhausted": "stop", "max_epochs": 4.0},
     )
+    end = draw(st.sampled_from(endings))
     kind = draw(st.sampled_from(["constant", "linear", "stages"]))
     if kind == "constant":
         return draw(st.sampled_from([Uniform, Natural]))(**end)
