@@ -89,8 +89,17 @@ class RunSettings:
     """Name → Deferred, in the order of the config; those switched off are absent."""
 
     def steps(self, end: int) -> int:
-        """Optimizer steps: the whole global batches in the budget, or in a mix's `end` tokens."""
-        return min(self.tokens, end) // self.batch.tokens
+        """Optimizer steps: the whole global batches in the budget, or in a mix's `end` tokens.
+
+        Raises ConfigError where the mix ends before the first.
+        """
+        steps = min(self.tokens, end) // self.batch.tokens
+        if steps == 0:
+            raise ConfigError(
+                f"The mix ends the run after {end:,} tokens, less than one global batch of "
+                f"{self.batch.tokens:,}: raise mix.max_epochs, or lower batch.sequences."
+            )
+        return steps
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name) or self.name == "last":

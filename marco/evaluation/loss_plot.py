@@ -7,8 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marco.evaluation.numbers import short
-from marco.evaluation.plot_style import group_title, log_ticks, new_figure, ordered, save
-from marco.languages import get
+from marco.evaluation.plot_style import (
+    display_name,
+    group_title,
+    log_ticks,
+    new_figure,
+    ordered,
+    save,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -155,7 +161,7 @@ def _label_ends(axis: Axes, series: Series) -> None:
     for (value, language), place in zip(ends, places, strict=True):
         end = series[language][-1][0]
         axis.annotate(
-            get(language).name,
+            display_name(language),
             xy=(end, value),
             xytext=(1.045, place),
             textcoords="axes fraction",

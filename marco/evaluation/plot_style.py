@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from marco.languages import GROUPS, get
+from marco.mixing.sources import resource_group
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,17 +27,23 @@ GROUP_TITLES = {
 }
 
 
-def group_title(language: str) -> str:
+def display_name(source: str) -> str:
+    """Return a language's name; a source that is no language has its own."""
+    return source if resource_group(source) is None else get(source).name
+
+
+def group_title(source: str) -> str:
     """Return the title of a language's resource group."""
-    group = get(language).group
-    return GROUP_TITLES.get(group, group)
+    group = resource_group(source)
+    return "Other sources" if group is None else GROUP_TITLES.get(group, group)
 
 
-def ordered(languages: Iterable[str]) -> list[str]:
-    """Sort languages by resource group, then by name."""
+def ordered(sources: Iterable[str]) -> list[str]:
+    """Sort languages by resource group, then by name; sources that are no language come last."""
     rank = {group: index for index, group in enumerate(GROUPS)}
     return sorted(
-        languages, key=lambda code: (rank.get(get(code).group, len(rank)), get(code).name)
+        sources,
+        key=lambda name: (rank.get(resource_group(name) or "", len(rank)), display_name(name)),
     )
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from marco.evaluation.history import Evaluation
 from marco.evaluation.loss_plot import _labelled, _panels, spread
-from marco.evaluation.plot_style import log_ticks
+from marco.evaluation.plot_style import log_ticks, ordered
 from marco.evaluation.plots import training_series, write_plots
 from marco.evaluation.rows import Row
 from marco.languages import MARCO_LANGUAGES, all_languages, get
@@ -112,3 +112,14 @@ def test_ticks_are_inside_and_few(low: float, ratio: float) -> None:
     ticks = log_ticks(low, low * ratio)
     assert all(low <= tick <= low * ratio for tick in ticks)
     assert 1 <= len(ticks) <= 12
+
+
+def test_a_source_that_is_no_language_has_its_line(tmp_path: Path) -> None:
+    records = [
+        {"tokens": 100 * n, "train/loss/parallel": 5 - 0.1 * n, "train/loss/swh": 4 - 0.1 * n}
+        for n in range(9)
+    ]
+    text = "\n".join(map(json.dumps, records))
+    (tmp_path / "metrics.jsonl").write_text(text, encoding="utf-8")
+    assert [path.stem for path in write_plots(tmp_path, [])] == ["loss_per_language"]
+    assert ordered(["parallel", "tha", "eng"]) == ["eng", "tha", "parallel"]

@@ -22,7 +22,7 @@ from marco.planning.network import network_of
 from marco.planning.options import PlanOptions
 from marco.planning.order import served
 from marco.planning.plan import plan_of
-from marco.planning.sources import cut_share, read_sources
+from marco.planning.sources import cut_share, read_sources, truncated_share
 from marco.planning.stages import learning_rates
 
 # Tables 2 and 3: shares of the two stages' tokens, in percent, and how many share each.
@@ -83,29 +83,57 @@ def test_parameters_of_the_published_models(size: str, parameters: int) -> None:
 
 @pytest.mark.parametrize(
     "overrides",
-    [(), ("mix=temperature", "mix.alpha=0.3", "trainer.precision=bf16-master", "tokens=6000")],
+    [
+        (),
+        ("mix=temperature", "mix.alpha=0.3", "trainer.precision=bf16-master", "tokens=6000"),
+        ("mix=linear", "data=mixture", "batch.packing=best_fit"),
+        ("mix=natural", "mix.sampling=iid", "batch.packing=best_fit"),
+        ("mix.exhausted=redistribute", "mix.max_epochs=0.4"),
+        ("mix.exhausted=stop", "mix.max_epochs=0.25"),
+    ],
 )
 def test_a_run_serves_what_was_planned(tmp_path: Path, overrides: tuple[str, ...]) -> None:
     done = train(tmp_path, *FAST, "evaluation=none", *overrides)
     assert done.returncode == 0, done.stderr
     summary = json.loads((last(tmp_path) / "summary.json").read_text())
     plan = plan_of(run_of(*FAST, "evaluation=none", *overrides), PlanOptions(device="cpu"))
-    for code, one in summary["languages"].items():
-        assert plan["languages"][code]["tokens"] == one["tokens"]
-        assert plan["languages"][code]["epochs"] == one["epochs"]
-    assert plan["stages"][0]["tokens"] == summary["train"]["tokens"]
+    ledger = summary["ledger"]["sources"]
+    assert list(plan["languages"]) == list(ledger)
+    for name, one in ledger.items():
+        planned = plan["languages"][name]
+        assert (planned["tokens"], planned["epochs"]) == (one["tokens"], one["epochs"]), name
+        places = one["tokens"] + one["padding"]
+        assert planned["fill"] == (one["tokens"] / places if places else 1.0), name
+    assert sum(stage["tokens"] for stage in plan["stages"]) == sum(
+        one["tokens"] for one in ledger.values()
+    )
+    assert (
+        sum(one["tokens"] + one["padding"] for one in ledger.values())
+        == (summary["train"]["tokens"])
+    )
     log = (last(tmp_path) / "log.txt").read_text()
     assert f"{plan['parameters']:,} parameters" in log
 
 
-def test_many_sequences_are_multiplied_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    shares = {"eng": 0.61, "swh": 0.29, "tha": 0.1}
-    counted = served(shares, 256, 999)
+@pytest.mark.parametrize("packing", ["concat", "best_fit"])
+def test_many_sequences_are_multiplied_out(packing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    count, names = 999, ("eng", "swh", "tha")
+    run = run_of(*FAST, "tokens=1_000_000", "mix=linear", f"batch.packing={packing}")
+    length = run.batch.sequence_length
+    sources = read_sources(run)
+    schedule = run.mix.schedule(sources.sizes, run.tokens, length)
+    counted = served(run, schedule, count, sources.opened)
     assert counted.exact
     monkeypatch.setattr(order_module, "SIMULATED", 500)
-    fluid = served(shares, 256, 999)
+    fluid = served(run, schedule, count, sources.opened)
     assert not fluid.exact
-    assert all(abs(fluid.tokens[name] - counted.tokens[name]) < 256 for name in shares)
+    if packing == "concat":
+        assert fluid.total == count * length
+        assert all(abs(fluid.tokens[name] - counted.tokens[name]) < length for name in names)
+    else:
+        assert sum(fluid.padding.values()) > length
+        assert fluid.tokens == pytest.approx(counted.tokens, rel=0.01)
+        assert fluid.padding == pytest.approx(counted.padding, rel=0.1)
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -123,11 +151,11 @@ def test_flops_are_what_torch_counts(tied: bool) -> None:
 def test_learning_rates_are_those_of_training() -> None:
     run = run_of("schedule=warmup_linear", "schedule.warmup=0.25", "tokens=409600")
     steps = run.tokens // run.batch.tokens
-    for point in learning_rates(run, steps):
-        step = point["tokens"] // run.batch.tokens
-        assert point["learning_rate"] == run.optimizer.lr * run.schedule.factor(
-            (step + 0.5) / steps
-        )
+    found = learning_rates(run, steps, 10, 150)
+    assert (found[0][0], found[-1][0]) == (10, 149)
+    assert {steps // 4} < {step for step, _ in found}
+    for step, rate in found:
+        assert rate == run.optimizer.lr * run.schedule.factor((step + 0.5) / steps)
 
 
 def test_fertility_is_against_english_on_the_same_articles() -> None:
@@ -144,9 +172,14 @@ def test_fertility_is_against_english_on_the_same_articles() -> None:
 def test_documents_that_windows_cut() -> None:
     import numpy as np
 
-    assert cut_share(np.array([4, 4, 8]), 8) == 0.0
-    assert cut_share(np.array([5, 5, 6]), 8) == pytest.approx(1 / 3)
-    assert cut_share(np.array([20]), 8) == 1.0
+    assert cut_share(np.array([4, 4, 8]), 8, "concat") == 0.0
+    assert cut_share(np.array([5, 5, 6]), 8, "concat") == pytest.approx(1 / 3)
+    assert cut_share(np.array([20]), 8, "concat") == 1.0
+    assert cut_share(np.array([5, 5, 6, 9]), 8, "best_fit") == 0.25
+    assert truncated_share(np.array([4, 4, 8]), 8, "concat") == 0.0
+    assert truncated_share(np.array([5, 5, 6]), 8, "concat") == 2 / 16
+    assert truncated_share(np.array([5, 20]), 8, "concat") == 17 / 25
+    assert truncated_share(np.array([5, 20]), 8, "best_fit") == 12 / 25
 
 
 def test_every_warning_has_its_cause() -> None:
@@ -164,7 +197,8 @@ def test_every_warning_has_its_cause() -> None:
 
     def said(memory: dict[str, Any] = fits, rate: float | None = None, **one: float) -> list[str]:
         chosen = PlanOptions(base_learning_rate=rate)
-        return warnings_of(run, chosen, {"eng": quiet, "tha": {**quiet, **one}}, memory)
+        languages = {"eng": quiet, "tha": {**quiet, **one}}
+        return warnings_of(run, chosen, [{"languages": languages}], languages, memory)
 
     assert said() == []
     for name, causes in {
