@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ from marco.tokenizers.embedded import EmbeddedTokenizer
 
 ENGLISH = "eng"
 SAMPLE = 2_000_000  # documents whose lengths are looked at
+ROUNDS = 8  # of a source, whose windows begin elsewhere in each
 
 
 @dataclass(frozen=True)
@@ -90,20 +91,25 @@ def document_lengths(source: Source) -> NDArray[np.int64]:
 
 
 def cut_share(lengths: NDArray[np.int64], window: int, packing: PackingName) -> float:
-    """Share of documents that lie in more than one window of the first epoch."""
+    """Share of documents that lie in more than one window, over `ROUNDS`."""
     if packing == "best_fit":
         return float(np.mean(lengths > window))
-    ends = np.cumsum(lengths)
-    return float(np.mean((ends - lengths) // window != (ends - 1) // window))
+    return float(np.mean([(lengths > left).mean() for left in _left(lengths, window)]))
 
 
 def truncated_share(lengths: NDArray[np.int64], window: int, packing: PackingName) -> float:
-    """Share of the first epoch's tokens that stand in a later window than their document began."""
+    """Share of tokens in a later window than their document began in, over `ROUNDS`."""
     if packing == "best_fit":
         return float(np.maximum(lengths - window, 0).sum() / lengths.sum())
+    over = [np.maximum(lengths - left, 0).sum() for left in _left(lengths, window)]
+    return float(np.mean(over) / lengths.sum())
+
+
+def _left(lengths: NDArray[np.int64], window: int) -> Iterator[NDArray[np.int64]]:
+    """What is left of the window that each document begins in, round by round."""
     starts = np.cumsum(lengths) - lengths
-    left = (starts // window + 1) * window - starts  # of the window that a document begins in
-    return float(np.maximum(lengths - left, 0).sum() / lengths.sum())
+    for number in range(ROUNDS):
+        yield window - (starts + number * lengths.sum()) % window
 
 
 def _facts(
