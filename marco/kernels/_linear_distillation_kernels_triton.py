@@ -52,6 +52,17 @@ def _logits(
 
 
 @triton.jit  # type: ignore[untyped-decorator]
+def _log_probabilities(
+    logits: tl.tensor, lse_ptr: tl.tensor, token: tl.tensor, tokens: tl.tensor
+) -> tl.tensor:
+    """The logits under their log-sum-exp, a term at a time: the terms' sum would be rounded."""
+    m_token = token < tokens
+    top = tl.load(lse_ptr + token, mask=m_token, other=0.0)
+    log_sum = tl.load(lse_ptr + tokens + token, mask=m_token, other=0.0)
+    return logits - top[:, None] - log_sum[:, None]
+
+
+@triton.jit  # type: ignore[untyped-decorator]
 def _gap_to_middle(mine: tl.tensor, other: tl.tensor) -> tl.tensor:
     """log p - log m with m the mean of p and the other: exactly 0 where they agree."""
     apart = other - mine
@@ -62,7 +73,7 @@ def _gap_to_middle(mine: tl.tensor, other: tl.tensor) -> tl.tensor:
 def linear_distillation_lse_kernel(
     h_ptr: tl.tensor,
     w_ptr: tl.tensor,
-    lse_ptr: tl.tensor,
+    parts_ptr: tl.tensor,
     tokens: tl.tensor,
     limit: tl.tensor,
     size: tl.tensor,
@@ -73,7 +84,7 @@ def linear_distillation_lse_kernel(
     b_row: tl.constexpr,
     b_size: tl.constexpr,
 ) -> None:
-    """One head's log-sum-exp over one slab: `lse [slabs, tokens]`."""
+    """One head's largest logit z in one slab, and sum exp(logit - z): `parts [slabs, 2, tokens]`."""
     tile, part = tile_of_program(tokens, b_token, group)
     token = tile * b_token + tl.arange(0, b_token)
     top = tl.full([b_token], float("-inf"), tl.float32)
@@ -90,7 +101,9 @@ def linear_distillation_lse_kernel(
         base = tl.where(higher == float("-inf"), 0.0, higher)
         total = total * tl.exp(top - base) + tl.sum(tl.exp(logits - base[:, None]), axis=1)
         top = higher
-    tl.store(lse_ptr + part.to(tl.int64) * tokens + token, top + tl.log(total), mask=token < tokens)
+    to = parts_ptr + part.to(tl.int64) * 2 * tokens + token
+    tl.store(to, top, mask=token < tokens)
+    tl.store(to + tokens, total, mask=token < tokens)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -119,8 +132,6 @@ def linear_distillation_fwd_kernel(
     tile, part = tile_of_program(tokens, b_token, group)
     token = tile * b_token + tl.arange(0, b_token)
     m_token = token < tokens
-    s_lse = tl.load(s_lse_ptr + token, mask=m_token, other=0.0)[:, None]
-    t_lse = tl.load(t_lse_ptr + token, mask=m_token, other=0.0)[:, None]
     from_t = tl.zeros([b_token], tl.float32)
     from_s = tl.zeros([b_token], tl.float32)
     for start in range(part * slab, tl.minimum((part + 1) * slab, limit), b_row):
@@ -129,11 +140,11 @@ def linear_distillation_fwd_kernel(
         s = _logits(
             sh_ptr, sw_ptr, token, row, tokens, limit, s_size, temperature, b_token, b_row, b_size
         )
-        s -= s_lse
+        s = _log_probabilities(s, s_lse_ptr, token, tokens)
         t = _logits(
             th_ptr, tw_ptr, token, row, tokens, limit, t_size, temperature, b_token, b_row, b_size
         )
-        t -= t_lse
+        t = _log_probabilities(t, t_lse_ptr, token, tokens)
         if mode == 0:
             from_t += tl.sum(tl.where(m_row, tl.exp(t) * (t - s), 0.0), axis=1)
         elif mode == 1:
@@ -176,18 +187,16 @@ def linear_distillation_bwd_kernel(
     token = tile * b_token + tl.arange(0, b_token)
     row = first + column
     m_token = token < tokens
-    s_lse = tl.load(s_lse_ptr + token, mask=m_token, other=0.0)[:, None]
-    t_lse = tl.load(t_lse_ptr + token, mask=m_token, other=0.0)[:, None]
     s_kl = tl.load(s_kl_ptr + token, mask=m_token, other=0.0)[:, None]
     incoming = tl.load(incoming_ptr + token, mask=m_token, other=0.0)[:, None]
     s = _logits(
         sh_ptr, sw_ptr, token, row, tokens, limit, s_size, temperature, b_token, b_row, b_size
     )
-    s -= s_lse
+    s = _log_probabilities(s, s_lse_ptr, token, tokens)
     t = _logits(
         th_ptr, tw_ptr, token, row, tokens, limit, t_size, temperature, b_token, b_row, b_size
     )
-    t -= t_lse
+    t = _log_probabilities(t, t_lse_ptr, token, tokens)
     if mode == 0:
         d = tl.exp(s) - tl.exp(t)
     elif mode == 1:

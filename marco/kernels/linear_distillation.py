@@ -170,15 +170,17 @@ def _forward(
     limit: int,
     backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Divergence; both log-sum-exps; KL(s ‖ t) or, of `js`, KL(s ‖ m), which the gradient needs."""
+    """Divergence; both heads' `_terms`; KL(s ‖ t) or, of `js`, KL(s ‖ m), for the gradient."""
     tensors = (student_hidden, student_weight, teacher_hidden, teacher_weight)
     if student_hidden.shape[0] == 0:
         nothing = student_hidden.new_empty(0, dtype=_wide(student_hidden, teacher_hidden))
-        return nothing, nothing.clone(), nothing.clone(), nothing.clone()
+        terms = nothing.new_empty(2, 0)
+        return nothing, terms, terms.clone(), nothing.clone()
     if backend == "triton":
         from marco.kernels import linear_distillation_triton as kernels
 
-        lse = kernels.log_sum_exps(*tensors, temperature, limit, _slab(limit))
+        student, teacher = kernels.log_sum_exps(*tensors, temperature, limit, _slab(limit))
+        lse = _terms(student), _terms(teacher)
         sums = kernels.divergences(*tensors, *lse, divergence, temperature, limit, _slab(limit))
     else:
         # Inside an op autocast still reigns, and would round the logits.
@@ -235,8 +237,10 @@ def _(
     backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     wide = _wide(student_hidden, teacher_hidden)
-    made = [student_hidden.new_empty(student_hidden.shape[0], dtype=wide) for _ in range(4)]
-    return made[0], made[1], made[2], made[3]
+    tokens = student_hidden.shape[0]
+    value, student_kl = (student_hidden.new_empty(tokens, dtype=wide) for _ in range(2))
+    student_lse, teacher_lse = (student_hidden.new_empty(2, tokens, dtype=wide) for _ in range(2))
+    return value, student_lse, teacher_lse, student_kl
 
 
 @_backward.register_fake
@@ -273,17 +277,38 @@ def _logits(
         yield rows, student, teacher_hidden @ teacher_weight[rows].to(wide).T / temperature
 
 
+def _terms(parts: Tensor) -> Tensor:
+    """Largest logit z and log sum exp(logit - z) `[2, tokens]`, of those `[slabs, 2, tokens]`.
+
+    Their sum, the log-sum-exp, is rounded to the size of the logits, and with it every probability.
+    """
+    tops, sums = parts.unbind(1)
+    top = tops.amax(0)
+    # Where the largest is infinite every probability is NaN, as in softmax.
+    return torch.stack((top, ((tops - top).exp() * sums).sum(0).log()))
+
+
 def _log_sum_exps(
     tensors: tuple[Tensor, ...], temperature: float, limit: int
 ) -> tuple[Tensor, Tensor]:
+    """Both heads' `_terms`."""
+
+    def part(logits: Tensor) -> Tensor:
+        top = logits.amax(-1)
+        # All -inf: any finite number keeps the differences from being NaN.
+        base = top.masked_fill(top == -torch.inf, 0.0)
+        return torch.stack((top, (logits - base[:, None]).exp().sum(-1)))
+
     slabs = [
-        (student.logsumexp(-1), teacher.logsumexp(-1))
+        (part(student), part(teacher))
         for _, student, teacher in _logits(tensors, temperature, limit)
     ]
-    whole = [torch.stack(parts).logsumexp(0) for parts in zip(*slabs, strict=True)]
-    # As in softmax: under an infinite sum every probability is NaN, not 0.
-    student, teacher = (x.masked_fill(x.isinf(), torch.nan) for x in whole)
+    student, teacher = (_terms(torch.stack(parts)) for parts in zip(*slabs, strict=True))
     return student, teacher
+
+
+def _log_probabilities(logits: Tensor, terms: Tensor) -> Tensor:
+    return logits - terms[0][:, None] - terms[1][:, None]
 
 
 def _to_middle(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
@@ -301,9 +326,10 @@ def _divergences(
     limit: int,
 ) -> tuple[Tensor, Tensor]:
     """KL(t ‖ s) or, of `js`, KL(t ‖ m); KL(s ‖ t) or KL(s ‖ m); zeros for one not asked for."""
-    from_teacher, from_student = torch.zeros_like(lse[0]), torch.zeros_like(lse[0])
+    from_teacher, from_student = (torch.zeros_like(lse[0][0]) for _ in range(2))
     for _, student, teacher in _logits(tensors, temperature, limit):
-        student, teacher = student - lse[0][:, None], teacher - lse[1][:, None]
+        student = _log_probabilities(student, lse[0])
+        teacher = _log_probabilities(teacher, lse[1])
         if divergence == "kl":
             from_teacher += (teacher.exp() * (teacher - student)).sum(-1)
         elif divergence == "reverse_kl":
@@ -324,11 +350,13 @@ def _gradients(
     limit: int,
 ) -> Tensor:
     """Fills `d_weight[:limit]`; returns the hidden states' gradient, wide."""
-    incoming, student_lse, teacher_lse, student_kl = (x[:, None] for x in per_token)
+    incoming, student_lse, teacher_lse, student_kl = per_token
+    incoming, student_kl = incoming[:, None], student_kl[:, None]
     hidden = tensors[0].to(incoming.dtype)
     d_hidden = torch.zeros_like(hidden)
     for rows, student, teacher in _logits(tensors, temperature, limit):
-        student, teacher = student - student_lse, teacher - teacher_lse
+        student = _log_probabilities(student, student_lse)
+        teacher = _log_probabilities(teacher, teacher_lse)
         if divergence == "kl":
             d_logits = student.exp() - teacher.exp()
         elif divergence == "reverse_kl":

@@ -32,13 +32,13 @@ def log_sum_exps(
     limit: int,
     slab: int,
 ) -> tuple[Tensor, Tensor]:
-    """Both heads' log-sum-exps over the first `limit` rows: `[tokens]` each, fp32."""
+    """Of both heads: each slab's largest logit z and sum exp(logit - z): `[slabs, 2, tokens]`, fp32."""
 
     def one(hidden: Tensor, weight: Tensor) -> Tensor:
         hidden, weight = hidden.contiguous(), weight.contiguous()
         tokens, size = hidden.shape
         slabs = triton.cdiv(limit, slab)
-        lse = hidden.new_empty(slabs, tokens, dtype=torch.float32)
+        parts = hidden.new_empty(slabs, 2, tokens, dtype=torch.float32)
 
         def run(options: Options) -> None:
             launch(
@@ -46,7 +46,7 @@ def log_sum_exps(
                 linear_distillation_lse_kernel[(slabs, triton.cdiv(tokens, options["b_token"]))],
                 hidden,
                 weight,
-                lse,
+                parts,
                 tokens,
                 limit,
                 size,
@@ -58,7 +58,7 @@ def log_sum_exps(
 
         space = spaces.distillation(hidden, heads=1)
         run(choose("linear_distillation_lse", space, hidden, (tokens, limit, size), run))
-        return lse.logsumexp(0)
+        return parts
 
     return one(student_hidden, student_weight), one(teacher_hidden, teacher_weight)
 
