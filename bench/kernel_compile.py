@@ -86,7 +86,7 @@ def _compile_all(side: str, given: argparse.Namespace) -> list[dict[str, Any]]:
                     if row is None:
                         row = rows[key] = {"chip": name, "by": side, "op": op, "models": []}
                         row["kernel"] = launch.name
-                        row["options"] = dict(launch.options) if given.space else {}
+                        row["options"] = choices(launch) if given.space else {}
                         try:
                             binary = compiled(launch, chip)
                         except Exception as error:  # whatever a compiler raises is its verdict
@@ -109,6 +109,12 @@ def _launches(run: Any, inputs: Any, chip: Any, candidates: int) -> Iterator[Any
     for number in range(candidates):
         with preferring(number):
             yield from record(run, inputs, chip)
+
+
+def choices(launch: Any) -> dict[str, Any]:
+    """What a launch was given by name and can be shown: Liger gives tensors that way too."""
+    shown = (bool, int, float, str)
+    return {name: given for name, given in launch.options.items() if isinstance(given, shown)}
 
 
 def fails(binary: Any, chip: Any, element: int) -> list[str]:

@@ -165,17 +165,12 @@ def our_ops(
     }
 
 
-def eager_cross_entropy(hidden: Tensor, head: Tensor, targets: Tensor) -> Tensor:
-    """As transformers computes it: whole logits, in fp32. The twin makes a penalty besides."""
-    logits = torch.nn.functional.linear(hidden, head).float()
-    return torch.nn.functional.cross_entropy(logits, targets, reduction="none")
-
-
 def plain_ops(
     model: str, dtype: torch.dtype, tokens: int = TOKENS
 ) -> dict[str, tuple[Callable[..., Any], list[Tensor]]]:
     """What eager torch does for each of `our_ops` without options, on the same inputs."""
     from marco.kernels.add_rms_norm import add_rms_norm_naive
+    from marco.kernels.linear_cross_entropy import linear_cross_entropy_naive
     from marco.kernels.linear_distillation import linear_distillation_naive
     from marco.kernels.rms_norm import rms_norm_naive
     from marco.kernels.rope import rope_naive
@@ -190,7 +185,7 @@ def plain_ops(
         "add_rms_norm": lambda x, r, w: add_rms_norm_naive(x, r, w, 1e-6),
         "rope": rope_naive,
         "swiglu": swiglu_naive,
-        "linear_cross_entropy": eager_cross_entropy,
+        "linear_cross_entropy": linear_cross_entropy_naive,
         **{f"linear_distillation, {name}": distil(name) for name in ("kl", "reverse_kl", "js")},
     }
     ours = our_ops(model, dtype, tokens)

@@ -15,9 +15,9 @@ data, their products by a model of tiles and L2 (`bench.product_model`), the sam
 
 The bars: at most 1.02 of the floor, where a processor has as many tokens as 8,192 give it on an
 H100, and never above Liger; a norm's forward in one launch, and in its backward one pass over what
-it normed; of the cross-entropy, bytes beside the outputs (loss and gradients) under 1/20 of the
-bf16 logits, and half as many for half the tokens. A missed one is printed, and the exit code is 1.
-The last line is JSON.
+it normed; of the losses, no more bytes than Liger moves; of the cross-entropy, bytes beside the
+outputs (loss and gradients) under 1/20 of the bf16 logits, and half as many for half the tokens. A
+missed one is printed, and the exit code is 1. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -146,6 +146,8 @@ def missed(op: str, row: dict[str, Any], model: str, tokens_a_processor: float) 
     if op in NORMS and row["reads_of_source_in_backward"] > 1:
         times = row["reads_of_source_in_backward"]
         lines.append(f"{op}: its backward reads what was normed {times:.2f} times, the bar is 1")
+    if op in PRODUCT_OPS and row["liger_moved"] is not None and row["moved"] > row["liger_moved"]:
+        lines.append(f"{op}: moves {row['moved']:,} bytes, Liger {row['liger_moved']:,}")
     if op == "linear_cross_entropy":
         beside, half = row["bytes_beside_outputs"], row["bytes_beside_outputs_of_half"]
         bar = LOGITS_BAR * row["logits_bytes"]

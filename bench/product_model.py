@@ -187,7 +187,7 @@ PASSES: dict[str, dict[str, tuple[int, int]]] = {
     },
     # In bf16 it only adds to the gradient of the hidden states.
     "linear_cross_entropy_product_kernel": {"out_ptr": (1, 1), "unscale_ptr": (1, 0)},
-    "linear_distillation_lse_kernel": {"lse_ptr": (0, 1)},
+    "linear_distillation_lse_kernel": {"parts_ptr": (0, 1)},
     "linear_distillation_fwd_kernel": {
         "s_lse_ptr": (1, 0),
         "t_lse_ptr": (1, 0),

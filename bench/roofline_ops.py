@@ -17,10 +17,11 @@ from torch import Tensor
 
 from bench import kernel_launches
 from bench.gpu_attention import eager
-from bench.kernel_launches import eager_cross_entropy, leaf, our_ops, plain_ops
+from bench.kernel_launches import leaf, our_ops, plain_ops
 from bench.kernel_traffic import ELEMENT_OPS, PRODUCT_OPS
 from bench.product_traffic import measure
 from marco.kernels.chips import Chip
+from marco.kernels.linear_cross_entropy import linear_cross_entropy_naive
 from marco.kernels.linear_log_probs import linear_log_probs
 from marco.models.gpu_attention import GpuPacking
 from marco.planning.roofline import Work
@@ -88,5 +89,5 @@ def _log_probs(hidden: Tensor, head: Tensor, targets: Tensor) -> Tensor:
 
 
 def _eager_log_probs(hidden: Tensor, head: Tensor, targets: Tensor) -> Tensor:
-    losses = eager_cross_entropy(hidden.flatten(0, 1), head, targets.flatten())
+    losses = linear_cross_entropy_naive(hidden.flatten(0, 1), head, targets.flatten())
     return -losses.view(targets.shape).sum(1)

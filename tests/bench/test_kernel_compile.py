@@ -11,7 +11,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.kernel_compile import fails
+import torch
+
+from bench.kernel_compile import choices, fails
 from marco.kernels.chips import CHIPS
 
 
@@ -66,6 +68,13 @@ def test_what_fails(change: dict[str, object], message: str) -> None:
     good = {"spills": 0, "shared": 65_536, "doubles": 0, "loop_loads": {16: 4}, "loads": {}}
     found = fails(SimpleNamespace(**good | change), CHIPS["mi300x"], 2)
     assert found == ([message] if message else [])
+
+
+def test_what_is_shown_of_a_launch() -> None:
+    """Liger gives its cross-entropy's class weights by name, which JSON does not know."""
+    options = {"BLOCK_SIZE": 64, "eps": 0.5, "CAST": True, "MODE": "none", "num_warps": 4}
+    launch = SimpleNamespace(options={**options, "weight_ptr": torch.ones(2), "scale_ptr": None})
+    assert json.loads(json.dumps(choices(launch))) == options
 
 
 def test_liger_that_does_not_import(tmp_path: Path) -> None:

@@ -287,6 +287,19 @@ def test_no_tensor_of_tokens_by_rows(gradients: bool) -> None:
     assert seen.size == tokens // 4 * rows
 
 
+@pytest.mark.parametrize("z_loss", [0.0, 1e-3])
+def test_the_twin_makes_no_penalty_of_weight_zero(z_loss: float) -> None:
+    """Its gradient would be one more tensor of tokens by rows."""
+    losses = linear_cross_entropy_naive(*make(5, 30, 16), z_loss=z_loss)
+    seen, rest = set(), [losses.grad_fn]
+    while rest:
+        node = rest.pop()
+        seen.add(type(node).__name__)
+        rest += [parent for parent, _ in node.next_functions if parent is not None]
+    assert "NllLossBackward0" in seen
+    assert ("LogsumexpBackward0" in seen) == (z_loss > 0)
+
+
 @pytest.mark.parametrize(("tokens", "rows"), [(1, 10), (256, 10), (257, 10), (4096, 151_936)])
 def test_tokens_of_a_chunk(tokens: int, rows: int) -> None:
     chunk = torch_path.chunk_tokens(tokens, rows)
