@@ -6,10 +6,11 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from marco.data.ledger import FIELDS
 from marco.errors import ConfigError
 from marco.tracking.protocol import TrackedModule
 
-LOGGED = ("tokens", "epochs", "documents", "bytes", "truncated_tokens", "padding")
+LOGGED = (*FIELDS, "epochs")
 
 
 class LanguageMetrics(Callback):  # type: ignore[misc]
@@ -19,8 +20,8 @@ class LanguageMetrics(Callback):  # type: ignore[misc]
     token, the mean over the tokens since the last time; a language that had none is absent),
     ``train/gradient_norm`` (the mean of the steps), ``train/learning_rate`` (of the last step),
     and of the ledger, so far: ``data/tokens/<language>``, ``data/epochs/<language>``, and
-    likewise documents, bytes, truncated_tokens and padding (``marco.data.ledger``). A source of
-    the mix that is no language has its own name there.
+    likewise the ledger's other fields (``marco.data.ledger``). A source of the mix that is no
+    language has its own name there.
 
     The sums of an unfinished interval are in the checkpoint, so a resumed run logs what an
     uninterrupted one does. For that the checkpoint is written after this callback has seen the

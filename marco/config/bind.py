@@ -74,14 +74,14 @@ def bind_node(node: Mapping[str, Any], path: str, settings: type | None) -> obje
     """Bind a plain mapping to its ``_target_``, or to the dataclass ``settings``."""
     target = settings if settings is not None else locate(node.get("_target_"), path)
     given = {str(key): value for key, value in node.items() if key != "_target_"}
-    parameters = _parameters(target, path)
+    taken = parameters(target, path)
     for key in given:
-        if key not in parameters:
+        if key not in taken:
             raise ConfigError(
-                f"unknown key '{path}.{key}'.{_beside(path, key, parameters)} "
-                f"{path} has: {', '.join(parameters) or 'no keys'}."
+                f"unknown key '{path}.{key}'.{_beside(path, key, taken)} "
+                f"{path} has: {', '.join(taken) or 'no keys'}."
             )
-    required = [n for n, p in parameters.items() if p.default is inspect.Parameter.empty]
+    required = [n for n, p in taken.items() if p.default is inspect.Parameter.empty]
     missing = [f"{path}.{name}" for name in required if name not in given]
     if missing:
         raise ConfigError(f"{', '.join(missing)} must be given ({target.__qualname__} needs it).")
@@ -139,7 +139,7 @@ def _submodules(module: Any) -> list[str]:
     return [found.name for found in pkgutil.iter_modules(getattr(module, "__path__", []))]
 
 
-def _parameters(target: type, path: str) -> dict[str, inspect.Parameter]:
+def parameters(target: type, path: str) -> dict[str, inspect.Parameter]:
     """Return the arguments of ``target`` by name; ConfigError where they are not explicit."""
     try:
         signature = inspect.signature(target)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -254,6 +254,8 @@ def _unknown(key: str, tree: Mapping[Any, Any], known: Sequence[str]) -> str | N
     if key in known:
         return None
     parent, _, leaf = key.rpartition(".")
+    if leaf in _parameters(tree, parent):
+        return f"the config does not write '{key}' out: +{key}=… sets it."
     siblings = [k.rpartition(".")[2] for k in known if k.rpartition(".")[0] == parent]
     listed = [s for s in siblings if not s.startswith("_")]
     beside = nearest(leaf, listed) if parent and parent in known else ""
@@ -267,10 +269,28 @@ def _is_table(tree: Mapping[Any, Any], key: str) -> bool:
     """Return whether ``key`` is a mapping whose keys are the user's own (a table of weights)."""
     if "." not in key:
         return False
+    node = _node(tree, key)
+    return isinstance(node, Mapping) and "_target_" not in node
+
+
+def _parameters(tree: Mapping[Any, Any], key: str) -> Collection[str]:
+    """Return what the ``_target_`` of the node ``key`` takes, whether it is in the tree or not."""
+    from marco.config.bind import locate, parameters  # which composes, and so needs this module
+
+    node = _node(tree, key)
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        return ()
+    try:
+        return parameters(locate(node["_target_"], key), key)
+    except ConfigError:  # said when it is bound
+        return ()
+
+
+def _node(tree: Mapping[Any, Any], key: str) -> Any:
     node: Any = tree
     for part in key.split("."):
         node = node.get(part) if isinstance(node, Mapping) else None
-    return isinstance(node, Mapping) and "_target_" not in node
+    return node
 
 
 def _flat(text: str) -> str:

@@ -58,6 +58,10 @@ class Mixture(Data):
         evaluated = self.held_out or self.base
         return evaluated is not None and evaluated.holds_out()
 
+    def gives_text(self) -> bool:
+        """See `Data`: what `base` gives."""
+        return self.base is not None and self.base.gives_text()
+
     def check(self) -> None:
         """See `Data`."""
         for corpus in (self.base, self.held_out):

@@ -35,6 +35,10 @@ class Data(ABC):
         """Whether there is held-out text."""
         return True
 
+    def gives_text(self) -> bool:
+        """Whether `load` returns text to train on, and so an own tokenizer."""
+        return True
+
     def open_sources(self, corpus: Corpus, tokenizer: Tokenizer) -> list[Source]:
         """Return the sources, in the order of `source_names`; `corpus` is what `load` returned."""
         from marco.data.token_cache import content_hash, tokenised

@@ -50,9 +50,16 @@ class ShardFolders(Data):
         """See `Data`."""
         return self.held_out is not None
 
+    def gives_text(self) -> bool:
+        """See `Data`: only held-out text."""
+        return False
+
     def check(self) -> None:
-        """See `Data`."""
-        self._mixture().check()
+        """See `Data`; messages name this option's keys, not those of a `data.sources`."""
+        if self.held_out is not None:
+            self.held_out.check()
+        for settings in self._mixture().sources.values():
+            settings.check("data")
 
     def load(self) -> Corpus:
         """See `Data`: no more than the held-out text."""

@@ -23,6 +23,12 @@ _SMALLEST = 257
 # Pairs seen once would be merged into pieces of that one document.
 _MIN_FREQUENCY = 2
 
+NO_TEXT = (
+    "tokenizer=embedded is trained on the text of the data, and this data has none (only sources): "
+    "choose tokenizer=qwen2, or tokenizer=pretrained tokenizer.path=<run folder>/tokenizer, or "
+    "give data.base."
+)
+
 
 @dataclass(frozen=True)
 class EmbeddedTokenizer:
@@ -59,11 +65,7 @@ class EmbeddedTokenizer:
         from tokenizers import Tokenizer as Backend
 
         if not any(corpus.train.values()):
-            raise ConfigError(
-                "tokenizer=embedded is trained on the text of the data, and this data has none "
-                "(only sources): choose tokenizer=qwen2, or give data.base."
-            )
-
+            raise ConfigError(NO_TEXT)
         name = f"embedded-{self.vocab_size}"
         serialised = cached(f"{name}-{self._key(corpus)}.tokenizer", lambda: self._train(corpus))
         backend = Backend.from_str(serialised)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from marco.config import RunSettings
 from marco.errors import CheckpointError, ConfigError
+from marco.tokenizers.embedded import NO_TEXT, EmbeddedTokenizer
 from marco.training.checkpoints.manifest import read_manifest
 
 
@@ -30,7 +31,7 @@ def check_settings(run: RunSettings) -> None:
     run.mix.check(run.data.source_names())
     run.mix.check_budget(run.tokens)
     if run.evaluation is not None:
-        if not run.data.holds_out():
+        if run.evaluation.enabled and not run.data.holds_out():
             raise ConfigError(
                 "The data holds nothing out to evaluate on: give data.held_out, such as the "
                 "data=udhr text, or evaluation=none."
@@ -44,6 +45,8 @@ def check_settings(run: RunSettings) -> None:
 
 def _check_vocabulary(run: RunSettings) -> None:
     """Ask only what is known beforehand: a hub's model, or a text's own vocabulary, is not."""
+    if isinstance(run.tokenizer, EmbeddedTokenizer) and not run.data.gives_text():
+        raise ConfigError(NO_TEXT)
     rows, entries = run.model.vocabulary_rows(), run.tokenizer.least_entries()
     if rows is not None and entries is not None and rows < entries:
         raise ConfigError(

@@ -9,7 +9,7 @@ from pytorch_lightning import Callback
 from callbacks.language_metrics import LanguageMetrics
 from marco.errors import ConfigError
 
-COUNTS = ("tokens", "documents", "bytes", "truncated_tokens", "padding")
+COUNTS = ("tokens", "target_tokens", "documents", "bytes", "truncated_tokens", "padding")
 
 
 def test_values_of_an_interval(toy: Any, fit_toy: Any) -> None:

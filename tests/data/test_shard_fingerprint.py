@@ -9,6 +9,7 @@ from shard_files import EOT, word_tokenizer, write_shard
 
 from marco.config import bind
 from marco.data.fingerprint import STAMP, read_stamp, stamp
+from marco.data.shard_folders import ShardFolders
 from marco.data.shards import Shards
 from marco.errors import ConfigError, DataError
 
@@ -115,3 +116,9 @@ def test_wrong_settings(folder: Path) -> None:
         Shards(path=str(folder), unstamped=True, cache_gigabytes=0).check("here")
     with pytest.raises(ConfigError, match=r"here.language: Unknown language 'swahilli'"):
         Shards(path=str(folder), unstamped=True, language="swahilli").check("here")
+
+
+def test_a_folder_of_folders_names_its_own_keys(tmp_path: Path) -> None:
+    write_shard(tmp_path / "swh" / "a.ds", [[1, 2, EOT]])
+    with pytest.raises(ConfigError, match=r"^data\.path: .*; or set data\.unstamped=true\.$"):
+        ShardFolders(str(tmp_path)).check()

@@ -39,6 +39,17 @@ def write_metrics(folder: Path, steps: int = 40) -> None:
     (folder / "metrics.jsonl").write_text("\n".join([*lines, '{"step": 41, "tok']))
 
 
+def test_sources_that_are_no_language_are_drawn_last(tmp_path: Path) -> None:
+    line = {"step": 1, "tokens": 10}
+    line |= {f"train/loss/{name}": 2.0 for name in ("eng_books", "swh", "parallel", "eng")}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(line))
+    assert write_plots(tmp_path, []) == [tmp_path / "plots" / "loss_per_language.png"]
+    series = {name: [(10.0, 2.0)] for name in ("parallel", "eng_books", "swh", "eng")}
+    assert _panels(series) == [
+        ("English, Low-resource, Other sources", ["eng", "swh", "eng_books", "parallel"])
+    ]
+
+
 def size(path: Path) -> tuple[int, int]:
     data = path.read_bytes()
     assert data.startswith(b"\x89PNG")

@@ -15,6 +15,8 @@ from marco.training.checks import check_run
 
 Refuse = Callable[..., str]
 
+SOURCES = ("data=mixture", "~data.base", "data.sources.parallel.languages=[eng,swh]")
+
 
 @pytest.fixture
 def refuse(
@@ -73,6 +75,9 @@ def refuse(
         (["tokenizer=qwen2", "model.vocab_size=1000"], ["1000 rows", "151646"]),
         (["kernels=tritn"], ["triton"]),
         (["evaluation=null"], ["choose evaluation=none"]),
+        ([*SOURCES], ["holds nothing out", "evaluation=none"]),
+        ([*SOURCES, "evaluation=none"], ["tokenizer=embedded", "only sources"]),
+        ([*SOURCES, "data.sources.parallel.align=x"], ["+data.sources.parallel.align=…"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
