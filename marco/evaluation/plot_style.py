@@ -47,13 +47,6 @@ def ordered(sources: Iterable[str]) -> list[str]:
     )
 
 
-def _language(source: str) -> Language | None:
-    try:
-        return get(source)
-    except ConfigError:
-        return None
-
-
 def log_ticks(low: float, high: float) -> list[float]:
     """Return round numbers within [low, high], few enough to read beside a log scale."""
     from matplotlib.ticker import MaxNLocator

@@ -84,7 +84,7 @@ def linear_distillation_lse_kernel(
     b_row: tl.constexpr,
     b_size: tl.constexpr,
 ) -> None:
-    """One head's largest logit z in one slab, and sum exp(logit - z): `parts [slabs, 2, tokens]`."""
+    """One head's largest logit z in a slab, and sum exp(logit - z): `parts [slabs, 2, tokens]`."""
     tile, part = tile_of_program(tokens, b_token, group)
     token = tile * b_token + tl.arange(0, b_token)
     top = tl.full([b_token], float("-inf"), tl.float32)

@@ -32,7 +32,7 @@ def log_sum_exps(
     limit: int,
     slab: int,
 ) -> tuple[Tensor, Tensor]:
-    """Of both heads: each slab's largest logit z and sum exp(logit - z): `[slabs, 2, tokens]`, fp32."""
+    """Of both heads: a slab's largest logit z and sum exp(logit - z), fp32 `[slabs, 2, tokens]`."""
 
     def one(hidden: Tensor, weight: Tensor) -> Tensor:
         hidden, weight = hidden.contiguous(), weight.contiguous()
