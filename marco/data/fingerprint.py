@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marco.data.remote import filesystem, is_local, retried
-from marco.data.shard_listing import ShardListing, list_shards
+from marco.data.shard_listing import ShardListing, list_shards, shard_folders
 from marco.data.shard_store import ShardStore
 from marco.errors import ConfigError, DataError
 
@@ -51,18 +51,20 @@ def stamp(folder: str | Path, tokenizer: Tokenizer) -> int:
         ConfigError: there are no shards.
         DataError: a shard is damaged, or its documents do not end with the end-of-text token.
     """
-    folders = by_folder(list_shards(str(folder), "stamp"))
-    listing = list_shards(list(folders), "stamp")
-    if not listing.remote:
-        ShardStore(listing, tokenizer.end_of_text, len(tokenizer)).check()
-    for place, shards in by_folder(listing).items():
-        content = {
-            "tokenizer": tokenizer.name,
-            "fingerprint": tokenizer.fingerprint,
-            "shards": shards,
-        }
-        _write(f"{place}/{STAMP}", json.dumps(content, indent=1, ensure_ascii=False).encode())
-    return len(listing.paths)
+    # each folder by itself: a source with loss masks, or tokens of 4 bytes, stands beside others
+    listings = [list_shards(place, "stamp") for place in shard_folders(str(folder), "stamp")]
+    for listing in listings:
+        if not listing.remote:
+            ShardStore(listing, tokenizer.end_of_text, len(tokenizer)).check()
+    for listing in listings:
+        for place, shards in by_folder(listing).items():
+            content = {
+                "tokenizer": tokenizer.name,
+                "fingerprint": tokenizer.fingerprint,
+                "shards": shards,
+            }
+            _write(f"{place}/{STAMP}", json.dumps(content, indent=1, ensure_ascii=False).encode())
+    return sum(len(listing.paths) for listing in listings)
 
 
 def check_stamps(

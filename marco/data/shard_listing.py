@@ -106,6 +106,11 @@ def list_shards(path: str | Sequence[str], where: str) -> ShardListing:
     )
 
 
+def shard_folders(path: str, where: str) -> list[str]:
+    """Return the folders that hold the shards of `path`, sorted; as `list_shards`, unchecked."""
+    return sorted({shard.path.rpartition("/")[0] for shard in _listed(path, where)})
+
+
 def _listed(pattern: str, where: str) -> Iterator[ShardFile]:
     files, root = filesystem(pattern, f"{where}.path")
     wanted, folders = _matches(files, root, pattern, where)

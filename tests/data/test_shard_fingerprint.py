@@ -122,3 +122,11 @@ def test_a_folder_of_folders_names_its_own_keys(tmp_path: Path) -> None:
     write_shard(tmp_path / "swh" / "a.ds", [[1, 2, EOT]])
     with pytest.raises(ConfigError, match=r"^data\.path: .*; or set data\.unstamped=true\.$"):
         ShardFolders(str(tmp_path)).check()
+
+
+def test_folders_of_a_glob_may_differ_in_masks_and_token_bytes(tmp_path: Path) -> None:
+    write_shard(tmp_path / "eng" / "a.ds", [[1, 2, EOT]])
+    write_shard(tmp_path / "swh" / "a.ds", [[1, 2, EOT]], loss=[0, 1, 1])
+    write_shard(tmp_path / "yor" / "a.ds", [[1, 2, EOT]], token_bytes=4)
+    assert stamp(f"{tmp_path}/*", word_tokenizer()) == 3
+    assert all((tmp_path / name / STAMP).is_file() for name in ("eng", "swh", "yor"))
