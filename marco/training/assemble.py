@@ -70,7 +70,7 @@ def read_text(run: RunSettings) -> Text:
     length = run.batch.sequence_length
     schedule: MixSchedule = run.mix.schedule(sizes, run.tokens, length)
     for note in run.mix.notes(sizes, run.tokens, length):
-        log.info("Mix: %s", note)
+        log.info("%s", note.replace("mix:", "Mix:", 1))
     return Text(corpus, tokenizer, sources, schedule)
 
 
