@@ -15,12 +15,14 @@ import yaml
 from safetensors import safe_open
 from support import FAST, last, losses, metrics, train
 
+from marco.data.ledger import FIELDS
+
 CODES = ["eng", "swh", "tha"]
 
 
 def test_summary_has_the_documented_shape(finished: Path) -> None:
     summary = json.loads((finished / "summary.json").read_text())
-    assert set(summary) == {"macro", "languages", "train"}
+    assert set(summary) == {"macro", "languages", "train", "ledger"}
     assert set(summary["macro"]["bits_per_byte"]) == {"before", "after", "reference_xz"}
     assert list(summary["languages"]) == CODES
     for language in summary["languages"].values():
@@ -37,6 +39,11 @@ def test_summary_has_the_documented_shape(finished: Path) -> None:
     assert summary["macro"]["bits_per_byte"]["after"] == pytest.approx(sum(after) / 3)
     assert sum(entry["tokens"] for entry in summary["languages"].values()) == 10240
     assert summary["train"]["tokens"] == 10240
+    for kind in ("sources", "languages"):
+        assert list(summary["ledger"][kind]) == CODES
+        for code, counts in summary["ledger"][kind].items():
+            assert set(counts) == {*FIELDS, "size", "epochs"}
+            assert counts["tokens"] == summary["languages"][code]["tokens"]
     assert summary["train"]["peak_memory_bytes"] > 1e8
 
 
