@@ -56,7 +56,7 @@ def log_sum_exps(
                 **options,
             )
 
-        space = spaces.distillation(hidden, heads=1)
+        space = spaces.distillation(hidden, heads=1, walks=True)
         run(choose("linear_distillation_lse", space, hidden, (tokens, limit, size), run))
         return parts
 
@@ -105,7 +105,7 @@ def divergences(
             **options,
         )
 
-    space = spaces.distillation(student_hidden, teacher_hidden, heads=2)
+    space = spaces.distillation(student_hidden, teacher_hidden, heads=2, walks=True)
     sizes = (tokens, limit, student_size, teacher_size)
     run(choose(f"linear_distillation_{divergence}_fwd", space, student_hidden, sizes, run))
     return from_teacher.sum(0), from_student.sum(0)
@@ -187,7 +187,7 @@ def gradients(
     op = f"linear_distillation_{divergence}"
     chosen = choose(
         f"{op}_bwd",
-        spaces.distillation(student_hidden, teacher_hidden, heads=2),
+        spaces.distillation(student_hidden, teacher_hidden, heads=2, walks=False),
         student_hidden,
         (tokens, slab, size, teacher_size),
         lambda options: make_gradient(0, options),

@@ -104,13 +104,17 @@ def products(op: str, x: Tensor) -> Sequence[Options]:
     return _fitting(_products(tiles), ("tile_m", "tile_n", "tile_k"), x, device)
 
 
-def distillation(*tensors: Tensor, heads: int) -> Sequence[Options]:
-    """Tiles of one or both heads' logits; `b_row` divides a slab of the vocabulary."""
+def distillation(*tensors: Tensor, heads: int, walks: bool) -> Sequence[Options]:
+    """Tiles of one or both heads' logits; `b_row` divides a slab of the vocabulary.
+
+    A kernel that `walks` goes over a slab's tiles, with sums at hand; another one takes one tile.
+    """
     tiles = [(64, 128, 64, 8, 3), (64, 128, 32, 8, 3)]
     if heads == 1:
         tiles.append((128, 128, 64, 8, 3))
-    # On 8 warps one head's kernel gets 80 registers on an A100, and spills two.
-    return _distilling(tiles, (64, 64, 16, 4 if heads == 1 else 8, 1), tensors)
+    # Of what spills in fp32: on 8 warps js's forward 8 bytes on a B200, one head's kernel 8 on an
+    # A100; on 4 kl's backward 16 there.
+    return _distilling(tiles, (64, 64, 16, 4 if walks else 8, 1), tensors)
 
 
 def distillation_hidden(*tensors: Tensor) -> Sequence[Options]:
