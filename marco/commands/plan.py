@@ -36,13 +36,20 @@ def main(arguments: list[str]) -> int:
     from pathlib import Path
 
     from marco.config import Sources, bind_all, compose
+    from marco.errors import ConfigError
     from marco.planning.options import split_arguments
     from marco.training.checks import check_settings
 
     options, overrides = split_arguments(given.overrides)
     extra = None if given.config_dir is None else Path(given.config_dir)
     run = bind_all(compose(overrides, sources=Sources(extra=extra)))
+    if run.resume is not None:
+        raise ConfigError(f"resume={run.resume}: a plan is of a whole run; leave it out.")
     check_settings(run)
+    if options.save is not None:
+        from marco.planning.save import writable
+
+        writable(options.save)
 
     from marco.planning.plan import plan_of
 

@@ -7,6 +7,7 @@ import html
 import io
 import json
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,16 @@ pre {{ font: 13px monospace; overflow-x: auto; }}</style>
 </body>
 </html>
 """
+
+
+def writable(folder: Path) -> None:
+    """Make the folder, before the plan is worked out. Raises ConfigError where that fails."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(f"save={folder} cannot be written to: {error}") from error
 
 
 def save_plan(plan: Mapping[str, Any], folder: Path) -> None:

@@ -63,6 +63,8 @@ def test_files_need_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[s
         ("mfu=1.5", "0 < mfu"),
         ("mfu=high", "mfu should be a number"),
         ("output=yaml", "output"),
+        ("resume=last", "a plan is of a whole run"),
+        ("save=/dev/null/plan", "cannot be written to"),
         ("price_per_hour=-1", "above 0"),
         ("optimizer.lrr=1", "optimizer.lr"),
         ("experiment=marco/stage3_7b", "stage3_7b"),
