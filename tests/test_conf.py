@@ -88,6 +88,7 @@ def needed(weights: Path, texts: Path, shards: Path) -> dict[tuple[str, str], li
         ("data", "files"): [f"data.path={texts}"],
         ("data", "shards"): [
             f"data.path={shards}",
+            "tokenizer=qwen2",
             "+data.held_out._target_=marco.data.udhr.Udhr",
             "+data.held_out.languages=[swh]",
         ],

@@ -47,8 +47,12 @@ def test_every_declaration_has_the_same_ids(which: str, request: pytest.FixtureR
     assert all(engine.encode(text) is not None for text in declarations)
 
 
+# Half a surrogate pair is no text: readers refuse it, and `tokenizers` takes none.
+ANY = st.characters(exclude_categories=["Cs"])
+
+
 @settings(max_examples=300, deadline=None)
-@given(st.lists(PIECES | st.text(max_size=5) | st.characters(), max_size=12).map("".join))
+@given(st.lists(PIECES | st.text(max_size=5) | ANY, max_size=12).map("".join))
 def test_any_text_has_the_same_ids(qwen2: Tokenizer, embedded: Tokenizer, text: str) -> None:
     for tokenizer in (qwen2, embedded):
         assert tokenizer.encode_documents([text])[0].tolist() == tokenizer.encode(text)
