@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from marco.data.packing import Packing, PackingName, packing
 from marco.data.stores import Source
-from marco.data.windows import Piece
+from marco.data.windows import Piece, count_tokens
 from marco.mixing import Order
 
 #: What the position of a source consists of: sequences and tokens served, and its packing's state.
@@ -33,7 +33,7 @@ class Row:
     @property
     def tokens(self) -> int:
         """Tokens served as targets, or as context where a loss mask says so."""
-        return sum(stop - start for start, stop in self.pieces)
+        return count_tokens(self.pieces)
 
 
 class GlobalOrder:
@@ -80,4 +80,4 @@ class GlobalOrder:
         return [(draws, tokens, *packed.state) for draws, tokens, packed in served]
 
     def _size(self, source: int, draw: int) -> int:
-        return sum(stop - start for start, stop in self._packings[source].pieces(draw))
+        return count_tokens(self._packings[source].pieces(draw))

@@ -11,7 +11,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from marco.data.text_files import _lines
+from marco.data.text_files import lines_of
 from marco.errors import ConfigError, DataError
 from marco.languages import canonical, get
 
@@ -25,7 +25,7 @@ def tsv_header(path: Path, max_bytes: int) -> list[str]:
     Raises:
         DataError: a column that is no language, one language twice, or fewer than two columns.
     """
-    header = next((line for _, line in _lines(path, max_bytes)), "").split("\t")
+    header = next((line for _, line in lines_of(path, max_bytes)), "").split("\t")
     try:
         codes = canonical([cell.strip() for cell in header])
     except ConfigError as error:
@@ -51,7 +51,7 @@ def tsv_rows(path: Path, languages: list[str] | None, max_bytes: int) -> Iterato
             header although `languages` are given.
     """
     codes = tsv_header(path, max_bytes) if languages is None else languages
-    for number, line in _lines(path, max_bytes):
+    for number, line in lines_of(path, max_bytes):
         if number == 1 and languages is None:
             continue
         cells = line.split("\t") if line else [""] * len(codes)
@@ -87,7 +87,7 @@ def jsonl_rows(
         DataError: with file and line: no JSON object; a key that is no language; one language
             twice; a text that is no string (null is a missing one).
     """
-    for number, line in _lines(path, max_bytes):
+    for number, line in lines_of(path, max_bytes):
         if not line.strip():
             continue
         place = f"{path}, line {number}"
@@ -122,11 +122,11 @@ def moses_rows(paths: Mapping[str, Path], max_bytes: int) -> Iterator[dict[str, 
     Raises:
         DataError: one has more lines than another, with the numbers of both.
     """
-    readers = [_lines(path, max_bytes) for path in paths.values()]
+    readers = [lines_of(path, max_bytes) for path in paths.values()]
     for row in zip_longest(*readers):
         if None in row:
             lengths = [
-                sum(1 for _ in _lines(path, max_bytes)) for path in paths.values()
+                sum(1 for _ in lines_of(path, max_bytes)) for path in paths.values()
             ]  # read again: an error may take its time
             counted = ", ".join(
                 f"{path} has {length}" for path, length in zip(paths.values(), lengths, strict=True)

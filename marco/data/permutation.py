@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import hashlib
 
-_MASK = 2**64 - 1
+from marco.mixing.order import hashed
+
 _ROUNDS = 6
 
 
@@ -44,13 +45,5 @@ class Permutation:
     def _through(self, value: int) -> int:
         left, right = value >> self._half, value & self._low
         for key in self._keys:
-            left, right = right, left ^ (_hashed(right ^ key) & self._low)
+            left, right = right, left ^ (hashed(right ^ key) & self._low)
         return left << self._half | right
-
-
-def _hashed(value: int) -> int:
-    """Hash 64 bits to 64 bits (SplitMix64's finaliser)."""
-    value = (value + 0x9E3779B97F4A7C15) & _MASK
-    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK
-    return value ^ (value >> 31)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from marco.data.fingerprint import check_stamps
+from marco.data.fingerprint import by_folder, check_stamps
 from marco.data.settings import SourceSettings
 from marco.data.shard_cache import ShardCache
 from marco.data.shard_listing import ShardListing, list_shards
@@ -71,7 +72,9 @@ class Shards(SourceSettings):
         listing = self._list(where)
         check_stamps(listing, tokenizer, self.unstamped, where)
         store = ShardStore(listing, tokenizer.end_of_text, len(tokenizer), self._cache())
-        return Source(name, language, store, tokenizer.end_of_text)
+        sizes = repr(sorted(by_folder(listing).values(), key=repr))
+        content = hashlib.sha256(sizes.encode()).hexdigest()
+        return Source(name, language, store, tokenizer.end_of_text, content=content)
 
     def _cache(self) -> ShardCache:
         own = Path(self.cache_dir).expanduser() if self.cache_dir else cache_folder() / "shards"

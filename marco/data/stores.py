@@ -54,6 +54,8 @@ class Source:
         store: its tokens.
         end_of_text: the id that ends a document.
         text_bytes: UTF-8 bytes of all its text; None where nobody counted.
+        content: differs where its text does, as far as can be told without reading it again: a
+            hash of the text, or of the shards' names and sizes.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Source:
     store: TokenStore
     end_of_text: int
     text_bytes: int | None = None
+    content: str = ""
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def read_texts(path: Path, max_bytes: int) -> Iterator[Text]:
 
 
 def _jsonl(path: Path, max_bytes: int) -> Iterator[Text]:
-    for number, line in _lines(path, max_bytes):
+    for number, line in lines_of(path, max_bytes):
         if not line.strip():
             continue
         try:
@@ -86,7 +86,7 @@ def _jsonl(path: Path, max_bytes: int) -> Iterator[Text]:
 def _txt(path: Path, max_bytes: int) -> Iterator[Text]:
     paragraph: list[str] = []
     start = size = 0
-    for number, line in _lines(path, max_bytes):
+    for number, line in lines_of(path, max_bytes):
         if not line.strip():
             if paragraph:
                 yield Text("\n".join(paragraph).strip(), start, None)
@@ -142,7 +142,7 @@ def _strings(path: Path, rows_before: int, values: object) -> Iterator[str]:
             ) from None
 
 
-def _lines(path: Path, max_bytes: int) -> Iterator[tuple[int, str]]:
+def lines_of(path: Path, max_bytes: int) -> Iterator[tuple[int, str]]:
     """Yield (number from 1, line); \\n, \\r\\n and \\r end lines, a byte order mark is dropped."""
     offset = 0
     with _open(path) as stream:

@@ -11,6 +11,7 @@ import hashlib
 import itertools
 from collections.abc import Iterable
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from marco.data.encoding import batches, encode_all, encode_small, usable_cores
@@ -55,6 +56,19 @@ def tokenised(
     Raises:
         DataError: what reading `documents` raises.
     """
+    source = _tokenised(name, language, documents, key, tokenizer, total_bytes, small)
+    return replace(source, content=key)
+
+
+def _tokenised(
+    name: str,
+    language: str,
+    documents: Iterable[Document],
+    key: str,
+    tokenizer: Tokenizer,
+    total_bytes: int | None,
+    small: int,
+) -> Source:
     entry = Entry(key, tokenizer)
     if (found := entry.read(name, language)) is not None:
         return found

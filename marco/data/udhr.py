@@ -18,7 +18,7 @@ from marco.data.settings import Data
 from marco.errors import ConfigError, DataError, nearest
 from marco.languages import all_languages, canonical, get
 
-_ASSET = files("marco").joinpath("assets/udhr.jsonl.xz")
+ASSET = files("marco").joinpath("assets/udhr.jsonl.xz")
 
 #: The preamble is article 0; a complete declaration has all 31.
 ARTICLES = range(31)
@@ -39,8 +39,8 @@ class Udhr(Data):
     held_out_articles: str = "26-30"
 
     def __post_init__(self) -> None:
-        train = _articles("data.train_articles", self.train_articles)
-        held_out = _articles("data.held_out_articles", self.held_out_articles)
+        train = article_numbers("data.train_articles", self.train_articles)
+        held_out = article_numbers("data.held_out_articles", self.held_out_articles)
         if shared := sorted(set(train) & set(held_out)):
             raise ConfigError(
                 f"data.held_out_articles={self.held_out_articles} and "
@@ -81,10 +81,10 @@ class Udhr(Data):
             ConfigError: as ``check`` does.
             DataError: a language has no training or no held-out article at all.
         """
-        declarations = _read(self.language_codes())
+        declarations = read_declarations(self.language_codes())
         notes: list[str] = []
-        train = _articles("data.train_articles", self.train_articles)
-        held_out = _articles("data.held_out_articles", self.held_out_articles)
+        train = article_numbers("data.train_articles", self.train_articles)
+        held_out = article_numbers("data.held_out_articles", self.held_out_articles)
         return Corpus(
             train={code: _select(code, declarations[code], train, notes) for code in declarations},
             held_out={
@@ -116,11 +116,11 @@ def _select(
     ]
 
 
-def _read(codes: list[str]) -> dict[str, dict[int, str]]:
+def read_declarations(codes: list[str]) -> dict[str, dict[int, str]]:
     """Return code → article number → text, parsing only the declarations that are wanted."""
     wanted = {get(code).udhr: code for code in codes}
     found: dict[str, dict[int, str]] = {}
-    for line in lzma.decompress(_ASSET.read_bytes()).splitlines():
+    for line in lzma.decompress(ASSET.read_bytes()).splitlines():
         # Every line opens with {"code": "…", and parsing all 520 costs more than the rest.
         udhr = line[:60].decode(errors="ignore").split('"')[3]
         if udhr in wanted:
@@ -133,7 +133,7 @@ def _read(codes: list[str]) -> dict[str, dict[int, str]]:
     return {code: found[code] for code in codes}
 
 
-def _articles(key: str, written: str) -> list[int]:
+def article_numbers(key: str, written: str) -> list[int]:
     """Parse "0-9, 12" into sorted article numbers."""
     numbers: set[int] = set()
     for part in str(written).split(","):

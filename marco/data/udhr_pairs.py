@@ -14,7 +14,7 @@ from typing import Literal
 
 from marco.data.pair_counts import PARAGRAPHS, PairCounts
 from marco.data.pairs import ParallelText
-from marco.data.udhr import _ASSET, Udhr, _articles, _read
+from marco.data.udhr import ASSET, Udhr, article_numbers, read_declarations
 from marco.errors import ConfigError
 
 
@@ -41,7 +41,7 @@ class UdhrPairs(ParallelText):
         Raises:
             ConfigError: a language without a declaration, fewer than two, no such article.
         """
-        _articles(f"{where}.articles", self.articles)
+        article_numbers(f"{where}.articles", self.articles)
         super().check(where)
 
     def codes(self, where: str) -> list[str]:
@@ -56,8 +56,8 @@ class UdhrPairs(ParallelText):
 
     def rows(self, counts: PairCounts) -> Iterator[dict[str, str]]:
         """See `ParallelText`; an article that a declaration lacks is an empty side."""
-        declarations = _read(self.codes("udhr"))
-        for number in _articles("articles", self.articles):
+        declarations = read_declarations(self.codes("udhr"))
+        for number in article_numbers("articles", self.articles):
             row = {code: articles.get(number, "") for code, articles in declarations.items()}
             if self.align == "article":
                 yield row
@@ -66,8 +66,8 @@ class UdhrPairs(ParallelText):
 
     def text_key(self) -> str:
         """See `ParallelText`."""
-        asset = hashlib.sha256(_ASSET.read_bytes()).hexdigest()
-        numbers = _articles("articles", self.articles)
+        asset = hashlib.sha256(ASSET.read_bytes()).hexdigest()
+        numbers = article_numbers("articles", self.articles)
         decides = (asset, self.codes("udhr"), numbers, self.align)
         return hashlib.sha256(repr(decides).encode()).hexdigest()
 

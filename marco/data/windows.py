@@ -22,6 +22,11 @@ Piece = tuple[int, int]
 IGNORED = -100
 
 
+def count_tokens(pieces: Sequence[Piece]) -> int:
+    """Tokens of a sequence."""
+    return sum(stop - start for start, stop in pieces)
+
+
 @dataclass(frozen=True)
 class Window:
     """One training sequence.

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from marco.kernels.cache_folder import cache_folder
+
 
 def cached(name: str, build: Callable[[], str]) -> str:
     """Return what ``build`` returns, from the cache where it is there.
@@ -21,7 +23,7 @@ def cached(name: str, build: Callable[[], str]) -> str:
         name: file name of the entry; must contain a hash of everything that determines the result.
         build: called at most once.
     """
-    path = _folder() / name
+    path = cache_folder() / name
     with suppress(OSError):
         checksum, _, content = path.read_bytes().partition(b"\n")
         if checksum == _checksum(content):
@@ -30,13 +32,6 @@ def cached(name: str, build: Callable[[], str]) -> str:
     with suppress(OSError):
         _write(path, result.encode())
     return result
-
-
-def _folder() -> Path:
-    configured = os.environ.get("MARCO_CACHE")
-    if configured:
-        return Path(configured).expanduser()
-    return Path(os.path.expanduser("~")) / ".cache" / "marco"  # noqa: PTH111 - never raises
 
 
 def _write(path: Path, content: bytes) -> None:

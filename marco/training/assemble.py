@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import signal
@@ -45,6 +46,14 @@ class Text:
     tokenizer: Tokenizer
     sources: list[Source]
     schedule: MixSchedule
+
+    def fingerprint(self) -> str:
+        """Return a SHA-256 of the documents and of what is known of the sources' contents."""
+        sources = [
+            (source.name, source.content, len(source.store), source.store.documents)
+            for source in self.sources
+        ]
+        return hashlib.sha256(f"{self.corpus.fingerprint()}{sources}".encode()).hexdigest()
 
 
 def read_text(run: RunSettings) -> Text:

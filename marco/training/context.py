@@ -20,7 +20,7 @@ class RunContext:
         folder: the run folder.
         config: the resolved config, without secrets.
         tokenizer_fingerprint: hash of the vocabulary, kept in every checkpoint.
-        corpus_fingerprint: hash of the text and its split, kept in every checkpoint.
+        corpus_fingerprint: hash of the text, its split and its sources, kept in every checkpoint.
         sweep: the evaluations, prepared; None when they are switched off.
         resume_from: the checkpoint this run continues, or None.
         choices: what was decided when the run began (threads, backend), reused on resume.

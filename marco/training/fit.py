@@ -50,7 +50,7 @@ def fit(run: RunSettings, folder: Path) -> int:
         folder=folder,
         config=resolved(load_config(folder)),
         tokenizer_fingerprint=text.tokenizer.fingerprint,
-        corpus_fingerprint=text.corpus.fingerprint(),
+        corpus_fingerprint=text.fingerprint(),
         resume_from=path,
         choices=choices,
     )

@@ -156,6 +156,23 @@ def test_changed_text_is_refused_on_resume(tmp_path: Path) -> None:
     assert "The text is not the one" in done.stderr
 
 
+def test_a_changed_source_is_refused_on_resume(tmp_path: Path) -> None:
+    """A source that is no part of the corpus' documents, with as many tokens as before."""
+    write(tmp_path, "more.txt", TEXT)
+    more = "{_target_: marco.data.text_source.TextSource, path: ../more.txt, language: swh}"
+    mixture = ("data=mixture", "data.base.languages=[eng,swh]", "~data.sources.parallel")
+    (tmp_path / "here").mkdir()
+    done = train(
+        tmp_path / "here",
+        *("debug=fast", "logger=none", "evaluation=none", *mixture, f"+data.sources.more={more}"),
+    )
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "more.txt").write_bytes(TEXT.replace(b"Kila", b"Alik"))
+    done = train(tmp_path / "here", "resume=last", "tokens=100000")
+    assert done.returncode == 1
+    assert "The text is not the one" in done.stderr
+
+
 def test_full_disk_does_not_stop_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No file may grow beyond 120 kB: checkpoints and plots fail, training goes on."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
