@@ -13,12 +13,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 from transformers import AttentionInterface, AutoModelForCausalLM, PreTrainedConfig
 
+from marco.kernels.linear_cross_entropy import linear_cross_entropy_naive
 from marco.kernels.linear_cross_entropy_triton import linear_cross_entropy_triton
 from marco.models.kernels import install
 from marco.planning.roofline import Work
@@ -59,18 +59,11 @@ def trace_step(config: PreTrainedConfig, rows: int, length: int, *, fused: bool)
             attention_mask=dict.fromkeys(config.layer_types),
             use_cache=False,
         ).last_hidden_state.flatten(0, 1)
-        loss = linear_cross_entropy_triton if fused else _eager_cross_entropy
+        loss = linear_cross_entropy_triton if fused else linear_cross_entropy_naive
         loss(hidden, head, ids.flatten()).mean().backward()  # type: ignore[no-untyped-call]
 
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return [*trace(step), Work("adamw", ADAMW_BYTES * parameters)]
-
-
-def _eager_cross_entropy(hidden: Tensor, head: Tensor, targets: Tensor) -> Tensor:
-    """transformers': whole logits, in fp32."""
-    return functional.cross_entropy(
-        functional.linear(hidden, head).float(), targets, reduction="none"
-    )
 
 
 def trace(run: Callable[[], object]) -> list[Work]:
