@@ -101,7 +101,7 @@ class HubText(SourceSettings):
                 + (f" where {self.filter}." if self.filter else ".")
             )
         # The library's fingerprint is another one on another machine, where a run may go on.
-        return replace(source, content="")
+        return replace(source, content=str(source.text_bytes))
 
     @staticmethod
     def _check_column(rows: Any, key: str, column: str | None) -> None:
