@@ -23,7 +23,8 @@ class Row:
 
     ``value`` is None when there is no measurement, and then ``reason`` says why; ``n`` counts what
     was measured (documents, articles, questions); ``low`` and ``high`` bound a 95 % interval, and
-    are None where one observation gives none.
+    are None where one observation gives none. ``stderr`` is the standard error over what was
+    measured, ``chance`` what guessing would give; None where there is no such number.
     """
 
     task: str
@@ -35,6 +36,8 @@ class Row:
     low: float | None = None
     high: float | None = None
     reason: str | None = None
+    stderr: float | None = None
+    chance: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as a dictionary that JSON can hold."""
@@ -43,7 +46,7 @@ class Row:
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Row:
         """Build a row from ``as_dict``'s fields, leaving any other key (step, tokens) aside."""
-        return cls(**{name: fields[name] for name in cls.__slots__})
+        return cls(**{name: fields[name] for name in cls.__slots__ if name in fields})
 
 
 def measured(rows: Iterable[Row], metric: str) -> dict[str, float]:

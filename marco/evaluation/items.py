@@ -1,0 +1,34 @@
+"""One measured item of a task, kept so that two runs can be compared item by item later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What a model made of one document of a task.
+
+    Attributes:
+        task: the task's name, as in its rows.
+        language: canonical code, as in its rows.
+        id: the same for the same document in any run: a hash of its content.
+        metrics: the item's own value of each metric that is a mean over items.
+        prediction: the text generated, or the option chosen; None of a likelihood alone.
+        target: the reference.
+        loglikelihoods: in nats, of each option or of the text.
+    """
+
+    task: str
+    language: str
+    id: str
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    prediction: str | None = None
+    target: str | None = None
+    loglikelihoods: tuple[float, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as a dictionary that JSON can hold."""
+        return asdict(self)
