@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 #: Every metric a row can carry, with the direction in which it improves.
@@ -24,7 +24,9 @@ class Row:
     ``value`` is None when there is no measurement, and then ``reason`` says why; ``n`` counts what
     was measured (documents, articles, questions); ``low`` and ``high`` bound a 95 % interval, and
     are None where one observation gives none. ``stderr`` is the standard error over what was
-    measured, ``chance`` what guessing would give; None where there is no such number.
+    measured, ``chance`` what guessing would give; None where there is no such number. A row with
+    a ``subtask`` is of a part of its task in this language (a subject, a direction); averages
+    leave it out. ``source`` is the language translated from.
     """
 
     task: str
@@ -38,6 +40,12 @@ class Row:
     reason: str | None = None
     stderr: float | None = None
     chance: float | None = None
+    subtask: str | None = None
+    source: str | None = None
+
+    def but(self, **fields: Any) -> Row:
+        """Return the row with some of its fields changed."""
+        return replace(self, **fields)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as a dictionary that JSON can hold."""
@@ -49,29 +57,34 @@ class Row:
         return cls(**{name: fields[name] for name in cls.__slots__ if name in fields})
 
 
-def measured(rows: Iterable[Row], metric: str) -> dict[str, float]:
-    """Return {language: value} of one metric, in the rows' order, without the unmeasured."""
-    return {
-        row.language: row.value
-        for row in rows
-        if row.metric == metric and row.value is not None and math.isfinite(row.value)
-    }
+def measured(rows: Iterable[Row], metric: str, task: str | None = None) -> dict[str, float]:
+    """Return {language: value} of one metric, in the rows' order, without the unmeasured.
+
+    ``task`` picks one of several tasks that have the metric; without it the first one counts.
+    """
+    found: dict[str, float] = {}
+    for row in rows:
+        if row.metric != metric or row.subtask is not None or task not in (None, row.task):
+            continue
+        if row.value is not None and math.isfinite(row.value):
+            found.setdefault(row.language, row.value)
+    return found
 
 
-def macro(rows: Iterable[Row], metric: str) -> float | None:
+def macro(rows: Iterable[Row], metric: str, task: str | None = None) -> float | None:
     """Return the mean over the languages measured, each counting once; None if there are none."""
-    values = list(measured(rows, metric).values())
+    values = list(measured(rows, metric, task).values())
     return math.fsum(values) / len(values) if values else None
 
 
-def group_means(rows: Iterable[Row], metric: str) -> dict[str, float]:
+def group_means(rows: Iterable[Row], metric: str, task: str | None = None) -> dict[str, float]:
     """Return {group: mean over its measured languages} in the order in which groups first occur."""
-    rows = [row for row in rows if row.metric == metric]
-    values = measured(rows, metric)
+    rows = list(rows)
+    values = measured(rows, metric, task)
+    members = {row.language: row.group for row in rows if row.language in values}
     groups: dict[str, list[float]] = {}
-    for row in rows:
-        if row.language in values:
-            groups.setdefault(row.group, []).append(values[row.language])
+    for language, value in values.items():
+        groups.setdefault(members[language], []).append(value)
     return {group: math.fsum(found) / len(found) for group, found in groups.items()}
 
 

@@ -118,7 +118,7 @@ def score_continuations(
         mine = _share(batches, shard)
         done = 0
         total = sum(piece.length for batch, _ in mine for row in batch for piece in row)
-        with _scoring(model):
+        with scoring_mode(model):
             for batch, counted in mine:
                 losses = _forward(model, batch, texts, end_of_text, row_length, device)
                 for row, line in zip(batch, losses, strict=True):
@@ -156,7 +156,7 @@ def _share(
 
 
 @contextmanager
-def _scoring(model: nn.Module) -> Iterator[None]:
+def scoring_mode(model: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients; every module's own mode is put back afterwards.
 
     Not ``inference_mode``: whatever a model makes on its first forward and keeps (FSDP2's gathered

@@ -1,8 +1,8 @@
 """Attention of fused layers: packed documents on the fast path, everything else by SDPA.
 
-Training and scoring pass a `Packing` (on a GPU a `GpuPacking`) where transformers passes a mask;
-padded generation, KV caches, sliding windows and masks of any other kind go through transformers'
-SDPA, as they do in an unfused model.
+Training and scoring pass a `Packing` (on a GPU a `GpuPacking`) where transformers passes a mask, or
+`Branches`, where texts share their beginnings; padded generation, KV caches, sliding windows and
+masks of any other kind go through transformers' SDPA, as they do in an unfused model.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedConfig
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from marco.kernels.torch_path.attention import Packing, packed_attention
+from marco.models.branches import Branches
 from marco.models.gpu_attention import GpuPacking, gpu_packed_attention
 
 NAME = "marco"
@@ -48,11 +49,13 @@ def attend(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    mask: Packing | GpuPacking | Tensor | None,
+    mask: Packing | GpuPacking | Branches | Tensor | None,
     cache: Any,
     **kwargs: Any,
 ) -> Tensor:
     """[batch, length, heads, width] from rotated q, k and v of that shape (k, v fewer heads)."""
+    if isinstance(mask, Branches):
+        return mask.attend(attention.layer_idx, q, k, v, attention.scaling)
     dropout = attention.attention_dropout if attention.training else 0.0
     if isinstance(mask, Packing | GpuPacking):
         return _packed(q, k, v, mask, attention.scaling, dropout)
@@ -74,9 +77,12 @@ def attend(
 
 
 def attention_forward(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Any, **kwargs: Any
+    module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Any, **kwargs: Any
 ) -> tuple[Tensor, None]:
     """transformers' interface: heads before length in, length before heads out."""
+    if isinstance(mask, Branches):
+        q, k, v = (x.transpose(1, 2) for x in (query, key, value))
+        return mask.attend(module.layer_idx, q, k, v, kwargs["scaling"]), None
     if isinstance(mask, Packing | GpuPacking):
         q, k, v = (x.transpose(1, 2) for x in (query, key, value))
         return _packed(q, k, v, mask, kwargs["scaling"], kwargs.get("dropout", 0.0)), None

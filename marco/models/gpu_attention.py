@@ -75,7 +75,7 @@ class GpuPacking:
         def seen(row: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
             return (first[row, query] <= key) & (key <= query)
 
-        make = _compiled(create_block_mask) if first.is_cuda else create_block_mask
+        make = compiled(create_block_mask) if first.is_cuda else create_block_mask
         made: BlockMask = make(seen, rows, None, length, length, device=first.device)
         return made
 
@@ -129,14 +129,14 @@ def _by_flash(
 
 def _by_flex(q: Tensor, k: Tensor, v: Tensor, packing: GpuPacking, scale: float) -> Tensor:
     eager: Callable[..., Any] = flex_attention
-    attention = _compiled(eager) if q.is_cuda else eager
+    attention = compiled(eager) if q.is_cuda else eager
     heads_first = [x.transpose(1, 2) for x in (q, k, v)]
     made: Tensor = attention(*heads_first, block_mask=packing.mask, scale=scale, enable_gqa=True)
     return made.transpose(1, 2)
 
 
 @cache
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compiled once a process. Uncompiled, either function makes a [length, length] tensor.
 
     Shapes become dynamic when they vary: scoring has rows of many widths, and torch gives up, and

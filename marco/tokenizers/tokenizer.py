@@ -135,6 +135,16 @@ class Tokenizer:
             Path(temporary).chmod(0o644)
             os.replace(temporary, folder / name)
 
+    def transformers(self) -> Any:
+        """Return it as transformers has it, with special tokens and chat template."""
+        from transformers import AutoTokenizer
+
+        with tempfile.TemporaryDirectory() as folder:
+            self.save(Path(folder))
+            loaded = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        loaded.name_or_path = self.name
+        return loaded
+
     @classmethod
     def from_folder(cls, folder: Path, name: str | None = None) -> Tokenizer:
         """Load a saved tokenizer.
