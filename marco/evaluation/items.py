@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +14,8 @@ class Item:
         task: the task's name, as in its rows.
         language: canonical code, as in its rows.
         id: the same for the same document in any run: a hash of its content.
-        metrics: the item's own value of each metric that is a mean over items.
+        metrics: the item's own value of each metric that is a number; of a likelihood over a
+            length, both: ``bits_per_byte:loglikelihood`` and ``bits_per_byte:length``.
         prediction: the text generated, or the option chosen; None of a likelihood alone.
         target: the reference.
         loglikelihoods: in nats, of each option or of the text.
@@ -28,7 +28,3 @@ class Item:
     prediction: str | None = None
     target: str | None = None
     loglikelihoods: tuple[float, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the fields as a dictionary that JSON can hold."""
-        return asdict(self)

@@ -30,12 +30,13 @@ def task_rows(outcomes: Sequence[tuple[PreparedTask, Outcome]]) -> list[Row]:
     for parts in languages.values():
         leaves = [leaf for prepared, outcome in parts for leaf in _leaf_rows(prepared, outcome)]
         if len(parts) == 1:
-            rows += [_of_language(row) for row in leaves]
+            rows += [row.but(subtask=None) for row in leaves]
             continue
-        names = dict.fromkeys(row.metric for row in leaves)
-        rows += [
-            _together([row for row in leaves if row.metric == name], len(parts)) for name in names
-        ]
+        scored = [outcome for _, outcome in parts if isinstance(outcome, Scored)]
+        for name in dict.fromkeys(row.metric for row in leaves):
+            same = [row for row in leaves if row.metric == name]
+            means = all(_is_mean(each, name) for each in scored if name in each.values)
+            rows.append(_together(same, len(parts), means))
         rows += leaves
     return rows
 
@@ -60,7 +61,9 @@ def _leaf_rows(prepared: PreparedTask, outcome: Outcome) -> list[Row]:
             reason = f"the value is {value}"
             rows.append(Row(metric=metric, value=None, n=len(values), reason=reason, **given))
             continue
-        spread: dict[str, Any] = _spread(prepared.task, metric, values, value)
+        spread: dict[str, Any] = _spread(
+            prepared.task, metric, values, value, _is_mean(outcome, metric)
+        )
         rows.append(
             Row(
                 metric=metric,
@@ -80,11 +83,18 @@ def reason_of(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0]}"
 
 
-def _spread(task: Any, metric: str, values: Sequence[Any], value: float) -> dict[str, float]:
+def _is_mean(outcome: Scored, metric: str) -> bool:
+    values = outcome.values[metric]
+    return all(isinstance(found, int | float) for found in values) and math.isclose(
+        math.fsum(values) / len(values), outcome.aggregates[metric], abs_tol=1e-12
+    )
+
+
+def _spread(
+    task: Any, metric: str, values: Sequence[Any], value: float, mean: bool
+) -> dict[str, float]:
     """Standard error and interval of a mean, or of a likelihood over a length; else nothing."""
-    if all(isinstance(found, int | float) for found in values):
-        if not math.isclose(math.fsum(values) / len(values), value, abs_tol=1e-12):
-            return {}  # an aggregate other than the mean
+    if mean:
         if all(found in (0, 1) for found in values):
             low, high = wilson(round(math.fsum(values)), len(values))
             if len(values) < 2:
@@ -102,11 +112,7 @@ def _spread(task: Any, metric: str, values: Sequence[Any], value: float) -> dict
     return {"low": found[0], "high": found[1], "stderr": (found[1] - found[0]) / (2 * Z95)}
 
 
-def _of_language(row: Row) -> Row:
-    return row.but(subtask=None)
-
-
-def _together(leaves: Sequence[Row], parts: int) -> Row:
+def _together(leaves: Sequence[Row], parts: int, means: bool) -> Row:
     first = leaves[0]
     failed = [row for row in leaves if row.value is None]
     n = sum(row.n for row in leaves)
@@ -118,11 +124,10 @@ def _together(leaves: Sequence[Row], parts: int) -> Row:
         if failed:
             reason += f": {failed[0].reason}"
         return first.but(**common, **nothing, reason=reason)
-    by_size = all(row.stderr is not None for row in leaves)
-    weights = [row.n / n if by_size else 1 / parts for row in leaves]
+    weights = [row.n / n if means else 1 / parts for row in leaves]
     value = math.fsum(w * float(row.value or 0) for w, row in zip(weights, leaves, strict=True))
     spread: dict[str, float | None] = {"low": None, "high": None, "stderr": None}
-    if by_size:
+    if all(row.stderr is not None for row in leaves):
         squares = (w * float(row.stderr or 0) for w, row in zip(weights, leaves, strict=True))
         stderr = math.hypot(*squares)
         spread = {"low": value - Z95 * stderr, "high": value + Z95 * stderr, "stderr": stderr}

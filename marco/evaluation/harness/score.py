@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from lm_eval.api.metrics import mean
+
 from marco.evaluation.harness.prepared import PreparedTask
 from marco.evaluation.items import Item
 
@@ -20,7 +22,8 @@ class Scored:
     Attributes:
         values: metric → its value of every document, in the task's own form: a number, or what
             its aggregation takes, such as (reference, hypothesis).
-        aggregates: metric → the task's own aggregate of these.
+        aggregates: metric → the task's own aggregate of these; as in lm-eval the mean where it
+            names none.
         chance: metric → what guessing would give; accuracies of multiple choice alone.
         items: one a document.
     """
@@ -75,7 +78,7 @@ def score(prepared: PreparedTask, responses: Sequence[Sequence[Any]]) -> Scored:
     functions = task.aggregation()
     return Scored(
         values=values,
-        aggregates={m: float(functions[_plain(m)](found)) for m, found in values.items()},
+        aggregates={m: float(functions.get(_plain(m), mean)(found)) for m, found in values.items()},
         chance=_chance(task, documents, values),
         items=[_item(prepared, document) for document in documents],
     )

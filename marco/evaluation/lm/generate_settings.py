@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from marco.errors import ConfigError, nearest
@@ -184,7 +184,3 @@ def _check_model(model: Mapping[str, Any], *, samples: bool) -> None:
                 f"The model's generation_config.json asks for {key}={model[key]}, "
                 "which is not done here."
             )
-
-
-#: The settings by name, for commands that take them from the user.
-NAMES = tuple(field.name for field in fields(GenerationSettings))

@@ -32,15 +32,19 @@ class MarcoLM(LM):  # type: ignore[misc]
     lm-eval's own sharding is not used (``rank`` is 0 of 1 everywhere).
 
     Args:
-        network: Qwen2, Qwen3, or shaped like them, plain or fused; also one that is training.
+        network: a Qwen2 or Qwen3, plain or fused; also one that is training.
         tokenizer: of transformers.
         vocabulary_limit: ids from there on get no probability; None: all rows of the head do.
         max_length: tokens that the model takes; None: what its config says.
         max_tokens: tokens in one forward.
         end_of_text: what a text without context is conditioned on; None: the tokenizer's.
         shard: this process's share of the work.
-        cache: responses of earlier evaluations.
+        cache: responses of earlier evaluations; of one process alone, since ranks that know
+            different responses would not ask the same.
         progress: called with what is done and what there is in all after every forward.
+
+    Raises:
+        ValueError: a cache with several ranks.
     """
 
     def __init__(
@@ -57,6 +61,8 @@ class MarcoLM(LM):  # type: ignore[misc]
         progress: Progress | None = None,
     ) -> None:
         super().__init__()
+        if cache is not None and shard.size > 1:
+            raise ValueError("a cache of responses is of one process, not of several ranks")
         self.network = network
         self.tokenizer = tokenizer
         self.vocabulary_limit = vocabulary_limit
@@ -180,7 +186,7 @@ class MarcoLM(LM):  # type: ignore[misc]
         return list(known)
 
     def _keep(self, kind: str, request: Any, response: Any) -> None:
-        if self._cache is not None and self._shard.rank == 0:
+        if self._cache is not None:
             self._cache.put(kind, request, response)
 
 

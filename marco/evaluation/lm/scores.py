@@ -15,6 +15,7 @@ from marco.evaluation.lm.prefixes import Beginning, Ints, Question, Row, plan
 from marco.evaluation.scoring import ALONE, Progress, Shard, scoring_mode
 from marco.models.attention import register
 from marco.models.branches import Branches, Kept
+from marco.models.settings import SUPPORTED_ARCHITECTURES
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -39,18 +40,22 @@ def answers(
     """Return the log-likelihood of what each question scores, given what stands before it.
 
     Args:
-        network: a causal model of transformers whose layers take marco's attention (Qwen2, Qwen3,
-            and what is shaped like them), plain or fused.
+        network: a Qwen2 or Qwen3 of transformers, plain or fused.
         questions: each with a token before the scored ones at least.
         max_tokens: tokens in one forward, but for a longer question; halved when memory runs out.
         vocabulary_limit: the tokenizer's length: ids from there on get no probability.
         shard: this process's share of the rows; the result is complete on every process.
-        progress: called with (questions answered, questions in all), of this process.
+        progress: called with (questions answered, questions in all), both of this process.
         found: called with each question's index and answer as soon as it is known.
 
     Raises:
-        ConfigError: a model that is sharded over processes.
+        ConfigError: another architecture, whose attention may do more than ours, or a model that
+            is sharded over processes.
     """
+    kind = network.config.model_type
+    if kind not in SUPPORTED_ARCHITECTURES:
+        known = ", ".join(SUPPORTED_ARCHITECTURES)
+        raise ConfigError(f"A '{kind}' model cannot be scored here; supported: {known}.")
     if any(isinstance(parameter, DTensor) for parameter in network.parameters()):
         raise ConfigError("A model that is sharded over processes cannot answer: gather it.")
     made = torch.zeros(len(questions), 2, dtype=torch.float64)
@@ -59,6 +64,7 @@ def answers(
     with scoring_mode(network), _marcos_attention(network):
         while waiting:
             rows = plan(questions, waiting, budget)[shard.rank :: shard.size]
+            total = done + sum(len(row.questions) for row in rows)
             answered: set[int] = set()
             try:
                 for row, nats, greedy in _run(network, rows, vocabulary_limit):
@@ -69,7 +75,7 @@ def answers(
                             found(index, (value, same))
                     done += len(row.questions)
                     if progress is not None:
-                        progress(done, len(questions))
+                        progress(done, total)
                 break
             except torch.OutOfMemoryError:
                 if shard.size > 1 or budget <= 1:
@@ -78,9 +84,9 @@ def answers(
                 budget //= 2
                 waiting = [index for index in waiting if index not in answered]
     if shard.size > 1:
-        placed = made.to(network.device, torch.float32)
+        placed = made.to(network.device)
         torch.distributed.all_reduce(placed)
-        made = placed.double().cpu() / (torch.distributed.get_world_size() // shard.size)
+        made = placed.cpu() / (torch.distributed.get_world_size() // shard.size)
     return [(value, bool(same)) for value, same in made.tolist()]
 
 

@@ -47,6 +47,12 @@ def test_subjects_by_their_size() -> None:
     assert whole.stderr == pytest.approx(math.sqrt((4 * a) ** 2 + (2 * b) ** 2) / 6)
 
 
+def test_a_subject_of_one_document_weighs_as_one() -> None:
+    whole, *_ = task_rows([part("a", [1, 1, 1, 0]), part("b", [0])])
+    assert whole.value == pytest.approx(3 / 5)
+    assert whole.stderr is None
+
+
 def test_corpus_scores_count_once() -> None:
     parts = [
         part("x-swh", [("a", "b")] * 9, metric="bleu", value=10.0, source="eng"),

@@ -15,8 +15,6 @@ from marco.evaluation.lm.model import MarcoLM
 from marco.models.kernels import install
 from marco.tokenizers.embedded import EmbeddedTokenizer
 
-KINDS = ("qwen2", "qwen2-tied", "qwen3", "qwen2-fused", "qwen3-fused")
-
 
 @pytest.fixture(scope="session")
 def tokenizer() -> PreTrainedTokenizerBase:

@@ -10,8 +10,8 @@ import pytest
 from lm_eval.api.instance import Instance
 
 from marco.data.udhr import Udhr
-from tests.evaluation.lm.conftest import KINDS
 
+KINDS = ("qwen2", "qwen2-tied", "qwen3", "qwen2-fused", "qwen3-fused")
 TOLERANCE = 1e-4
 TEXTS = [
     document.text
