@@ -70,7 +70,7 @@ def to_frame(history: Iterable[Evaluation]) -> pd.DataFrame:
 
     records = [{**record, "name": get(record["language"]).name} for record in to_records(history)]
     columns = ["step", "tokens", "language", "name", "group", "task", "metric"]
-    columns += ["value", "low", "high", "n", "reason"]
+    columns += ["value", "low", "high", "n", "reason", "stderr", "chance", "subtask", "source"]
     return pd.DataFrame(records, columns=columns)
 
 

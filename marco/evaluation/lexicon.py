@@ -53,8 +53,8 @@ class Question:
     answer: int
 
 
-def make_questions(names: Names, speaker: Speaker, count: int, seed: int) -> list[Question]:
-    """Draw at most ``count`` questions in each direction for one language.
+def make_questions(names: Names, speaker: Speaker, count: int | None, seed: int) -> list[Question]:
+    """Draw at most ``count`` questions (None: all) in each direction for one language.
 
     The draw orders concepts by a hash of the seed and the concept alone, so it is the same whatever
     other languages are asked, and languages share their concepts as far as they name them. Only
@@ -147,7 +147,7 @@ class LexiconChoice:
         names: Names,
         speakers: Sequence[Speaker],
         encode_batch: Callable[[list[str]], list[list[int]]],
-        items_per_language: int,
+        items_per_language: int | None,
         seed: int,
     ) -> None:
         asked = [speaker for speaker in speakers if speaker.locale != ENGLISH]

@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from marco.evaluation.history import Evaluation
-from marco.evaluation.rows import METRICS, group_means, macro, measured, worst
+from marco.evaluation.rows import Row, group_means, macro, measured, worst
 from marco.languages import get
+
+#: The tasks whose metrics are names enough.
+OWN = ("likelihood", "lexicon")
+
+
+def series(rows: Iterable[Row]) -> dict[str, tuple[str, str]]:
+    """Return {name under which it is shown: (task, metric)} of everything measured.
+
+    marco's own metrics are known by themselves (``bits_per_byte``). Other tasks are shown under
+    their own name, which is their first metric's (``belebele``); a second one is
+    ``belebele.acc_norm``.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    for row in rows:
+        if row.subtask is not None:
+            continue
+        key = (row.task, row.metric)
+        name = row.metric if row.task in OWN else row.task
+        if found.get(name, key) != key:
+            name = f"{row.task}.{row.metric}"
+        found[name] = key
+    return found
 
 
 def scalars(evaluation: Evaluation) -> dict[str, float]:
     """Return an evaluation's metrics by the names under which they are logged."""
     found: dict[str, float] = {}
-    for metric in METRICS:
-        average = macro(evaluation.rows, metric)
+    for name, (task, metric) in series(evaluation.rows).items():
+        average = macro(evaluation.rows, metric, task)
         if average is None:
             continue
-        found[f"eval/{metric}/macro"] = average
-        for language, value in measured(evaluation.rows, metric).items():
-            found[f"eval/{metric}/{language}"] = value
-        for group, value in group_means(evaluation.rows, metric).items():
-            found[f"eval/{metric}/group/{group}"] = value
+        found[f"eval/{name}/macro"] = average
+        for language, value in measured(evaluation.rows, metric, task).items():
+            found[f"eval/{name}/{language}"] = value
+        for group, value in group_means(evaluation.rows, metric, task).items():
+            found[f"eval/{name}/group/{group}"] = value
     return found
 
 
@@ -31,6 +55,10 @@ def line(evaluation: Evaluation, seconds: float) -> str:
         if average is not None and last is not None:
             language, value = last
             parts.append(f"{label} {average:.3f} (worst {get(language).name} {value:.3f})")
+    for name, (task, metric) in series(evaluation.rows).items():
+        average = macro(evaluation.rows, metric, task)
+        if task not in OWN and name == task and average is not None:
+            parts.append(f"{name} {average:.3f}")
     failed = {
         row.task
         for row in evaluation.rows

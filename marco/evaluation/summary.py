@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from marco.evaluation.history import Evaluation, after, before
-from marco.evaluation.rows import macro, measured
+from marco.evaluation.rows import Row, macro, measured
+from marco.evaluation.scalars import OWN, series
 
 FILE_NAME = "summary.json"
 
@@ -73,6 +74,7 @@ def build_summary(
             }
             for language in languages
         },
+        "tasks": _tasks(rows),
         "train": {
             "tokens": facts.tokens,
             "seconds": facts.seconds,
@@ -81,6 +83,23 @@ def build_summary(
         },
         "ledger": dict(facts.ledger),
     }
+
+
+def _tasks(rows: Mapping[str, Sequence[Row]]) -> dict[str, Any]:
+    """Before and after of every other task: its macro average, and of each language."""
+    found: dict[str, Any] = {}
+    for name, (task, metric) in series([row for part in rows.values() for row in part]).items():
+        if task in OWN:
+            continue
+        values = {when: measured(part, metric, task) for when, part in rows.items()}
+        languages = dict.fromkeys(code for part in values.values() for code in part)
+        found[name] = {
+            "macro": {when: macro(part, metric, task) for when, part in rows.items()},
+            "languages": {
+                code: {when: part.get(code) for when, part in values.items()} for code in languages
+            },
+        }
+    return found
 
 
 def write_summary(folder: Path, summary: Mapping[str, Any]) -> Path:

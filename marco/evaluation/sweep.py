@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import nn
 
 from marco.data.lexicon import names
+from marco.evaluation.items import Item
 from marco.evaluation.lexicon import LexiconChoice, Speaker
 from marco.evaluation.likelihood import Likelihood
 from marco.evaluation.reference import xz_reference
@@ -50,13 +51,16 @@ class EvaluationSweep:
     """The tasks of a run, tokenised once.
 
     ``languages`` are the codes evaluated: all with held-out text, or those the settings name.
-    ``tasks`` may be extended before the first run.
+    ``tasks`` may be extended before the first run. ``items`` are those of the last run, of the
+    tasks that have any.
     """
 
     def __init__(self, settings: SweepSettings, tokenizer: Tokenizer, corpus: Corpus) -> None:
         self.settings = settings
         self.tasks: list[Task] = []
+        self.items: list[Item] = []
         self._end_of_text = tokenizer.end_of_text
+        self._tokenizer = tokenizer
         self._corpus = corpus
         if settings.languages is None:
             self.languages = [code for code, documents in corpus.held_out.items() if documents]
@@ -77,6 +81,30 @@ class EvaluationSweep:
                     settings.seed,
                 )
             )
+        if settings.tasks:
+            self.tasks += self._families(settings)
+
+    def _families(self, settings: SweepSettings) -> list[Task]:
+        from marco.evaluation.harness.families import Preparation, prepare_family
+        from marco.evaluation.lm.model import render_chat
+
+        chat = self._transformers_tokenizer if settings.chat_template else None
+        how = Preparation(
+            languages=settings.measured(self.languages),
+            items=settings.items_per_language,
+            data_dir=settings.data_dir,
+            include_path=settings.include_path,
+            chat_template=None if chat is None else functools.partial(render_chat, chat),
+            tokenizer_name="" if chat is None else chat.name_or_path,
+        )
+        return [
+            prepare_family(name, task_set, how, settings.minutes_per_task)
+            for name, task_set in settings.tasks.items()
+        ]
+
+    @functools.cached_property
+    def _transformers_tokenizer(self) -> Any:
+        return self._tokenizer.transformers()
 
     def run(
         self, model: nn.Module, *, shard: Shard = ALONE, progress: Progress | None = None
@@ -88,14 +116,17 @@ class EvaluationSweep:
         and one that went on alone would wait for ever.
         """
         rows: list[Row] = []
+        self.items = []
+        lm = self._language_model(model, shard) if self.settings.tasks else None
         for task in self.tasks:
             if not task.languages:
                 continue
             scorer = _ModelScorer(
-                model, self._end_of_text, self.settings, shard, _named(progress, task.name)
+                model, self._end_of_text, self.settings, shard, _named(progress, task.name), lm
             )
             try:
                 rows += task.run(scorer)
+                self.items += getattr(task, "items", ())
             except Exception as error:
                 if shard.size > 1:
                     raise
@@ -104,6 +135,19 @@ class EvaluationSweep:
                 for language, group in task.languages.items():
                     rows += missing(task.name, language, group, [task.metric], reason)
         return rows
+
+    def _language_model(self, model: nn.Module, shard: Shard) -> Any:
+        from marco.evaluation.lm.model import MarcoLM
+
+        root: Any = model
+        return MarcoLM(
+            root.network,
+            self._transformers_tokenizer,
+            vocabulary_limit=root.vocabulary_limit,
+            max_tokens=self.settings.max_tokens,
+            end_of_text=self._end_of_text,
+            shard=shard,
+        )
 
     @functools.cached_property
     def reference_xz(self) -> dict[str, float]:
@@ -121,12 +165,14 @@ class _ModelScorer:
         settings: SweepSettings,
         shard: Shard,
         progress: Callable[[int, int], None] | None,
+        lm: Any,
     ) -> None:
         self._model = model
         self._end_of_text = end_of_text
         self._settings = settings
         self._shard = shard
-        self._progress = progress
+        self.progress = progress
+        self.lm = lm
 
     def documents(self, documents: Sequence[Sequence[int]]) -> list[Nats]:
         return score_documents(
@@ -136,7 +182,7 @@ class _ModelScorer:
             self._settings.max_tokens,
             row_length=self._settings.row_length,
             shard=self._shard,
-            progress=self._progress,
+            progress=self.progress,
         )
 
     def continuations(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[Nats]:
@@ -147,7 +193,7 @@ class _ModelScorer:
             self._settings.max_tokens,
             row_length=self._settings.row_length,
             shard=self._shard,
-            progress=self._progress,
+            progress=self.progress,
         )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from marco.evaluation.rows import Row
 
@@ -20,6 +20,16 @@ class Scorer(Protocol):
 
     def continuations(self, pairs: Sequence[tuple[Sequence[int], Sequence[int]]]) -> list[Nats]:
         """Score the second part of each pair, given the first."""
+        ...
+
+    @property
+    def lm(self) -> Any:
+        """The model in lm-eval's interface."""
+        ...
+
+    @property
+    def progress(self) -> Callable[[int, int], None] | None:
+        """Called with what is done and what there is in all."""
         ...
 
 

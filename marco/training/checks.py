@@ -31,12 +31,19 @@ def check_settings(run: RunSettings) -> None:
     run.mix.check(run.data.source_names())
     run.mix.check_budget(run.tokens)
     if run.evaluation is not None:
-        if run.evaluation.enabled and not run.data.holds_out():
+        if run.evaluation.needs_held_out and not run.data.holds_out():
             raise ConfigError(
                 "The data holds nothing out to evaluate on: give data.held_out, such as the "
                 "data=udhr text, or evaluation=none."
             )
-        run.evaluation.check(run.data.language_codes())
+        if run.evaluation.enabled:
+            run.evaluation.check(run.data.language_codes())
+        if run.evaluation.tasks and run.trainer.strategy == "fsdp2":
+            raise ConfigError(
+                "evaluation.tasks cannot be asked of sharded weights (trainer.strategy=fsdp2): "
+                "evaluate the checkpoints with `marco evaluate`, and train with "
+                "evaluation=default or likelihood."
+            )
     run.batch.micro(run.trainer.devices)
     _check_vocabulary(run)
     _check_window(run)

@@ -60,6 +60,7 @@ def test_the_summary_has_exactly_its_keys() -> None:
                 "epochs": 4.0,
             },
         },
+        "tasks": {},
         "train": {
             "tokens": 3000,
             "seconds": 2.0,
@@ -146,3 +147,24 @@ def test_the_table_of_a_run_without_evaluations_still_counts_tokens() -> None:
 )
 def test_counts_are_short(count: float, text: str) -> None:
     assert short(count) == text
+
+
+def test_other_tasks_before_and_after() -> None:
+    def rows(*values: tuple[str, str, float]) -> tuple[Row, ...]:
+        found = [Row("belebele", code, get(code).group, m, v, 9) for code, m, v in values]
+        part = Row("belebele", "swh", "low", "acc", 0.9, 9, subtask="belebele_part")
+        return (*found, part)
+
+    history = [
+        Evaluation(0, 0, rows(("swh", "acc", 0.25), ("eng", "acc", 0.35), ("swh", "f1", 0.1))),
+        Evaluation(9, 900, rows(("swh", "acc", 0.5), ("eng", "acc", 0.4))),
+    ]
+    tasks = build_summary(facts("swh"), history, {})["tasks"]
+    assert tasks["belebele"] == {
+        "macro": {"before": pytest.approx(0.3), "after": pytest.approx(0.45)},
+        "languages": {
+            "swh": {"before": 0.25, "after": 0.5},
+            "eng": {"before": 0.35, "after": 0.4},
+        },
+    }
+    assert tasks["belebele.f1"]["languages"] == {"swh": {"before": 0.1, "after": None}}

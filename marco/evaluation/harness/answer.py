@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from marco.evaluation.harness.prepared import PreparedTask
+from marco.evaluation.harness.ranks import agreed, in_step
 
 #: Tasks are answered together up to this many requests: full forwards for the small ones, and a
 #: failure costs the others little.
@@ -51,7 +52,13 @@ def answer(
         tasks: in the order in which they are answered.
         minutes: that a task may take; None: any time.
         progress: called with (requests of whole tasks done, requests in all).
+
+    Several processes that answer in step have no time limit, and an error of one of them is raised:
+    one that went on alone would wait for the others for ever.
     """
+    tasks = agreed(tasks)
+    if in_step():
+        minutes = None
     total = sum(len(task.requests) for task in tasks)
     done = 0
     for task in tasks:
@@ -84,6 +91,8 @@ def _answer_group(
     try:
         responses = respond(lm, requests)
     except Exception as error:
+        if in_step():
+            raise
         if len(group) == 1:
             yield group[0], error
             return
