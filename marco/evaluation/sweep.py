@@ -17,11 +17,13 @@ from marco.evaluation.reference import xz_reference
 from marco.evaluation.rows import Row
 from marco.evaluation.scoring import ALONE, Nats, Shard, score_continuations, score_documents
 from marco.evaluation.settings import SweepSettings
-from marco.evaluation.task import Task, missing
+from marco.evaluation.task import Scorer, Task, missing
 from marco.languages import get
 
 if TYPE_CHECKING:
     from marco.data.documents import Corpus
+    from marco.evaluation.lm.cache import RequestCache
+    from marco.evaluation.lm.model import MarcoLM
     from marco.tokenizers import Tokenizer
 
 log = logging.getLogger(__name__)
@@ -107,17 +109,23 @@ class EvaluationSweep:
         return self._tokenizer.transformers()
 
     def run(
-        self, model: nn.Module, *, shard: Shard = ALONE, progress: Progress | None = None
+        self,
+        model: nn.Module,
+        *,
+        shard: Shard = ALONE,
+        progress: Progress | None = None,
+        cache: RequestCache | None = None,
     ) -> list[Row]:
         """Run every task on the model and return its rows, the same on every process.
 
         A task that raises is reported as failed for each of its languages, with the reason, and
         the others still run. With several ranks the error is raised instead: they score in step,
-        and one that went on alone would wait for ever.
+        and one that went on alone would wait for ever. What ``cache`` has of this model (from an
+        evaluation that was interrupted, say) is not measured again.
         """
         rows: list[Row] = []
         self.items = []
-        lm = self._language_model(model, shard) if self.settings.tasks else None
+        lm = self._language_model(model, shard, cache) if self.settings.tasks else None
         for task in self.tasks:
             if not task.languages:
                 continue
@@ -125,7 +133,7 @@ class EvaluationSweep:
                 model, self._end_of_text, self.settings, shard, _named(progress, task.name), lm
             )
             try:
-                rows += task.run(scorer)
+                rows += self._run_task(task, scorer, cache)
                 self.items += getattr(task, "items", ())
             except Exception as error:
                 if shard.size > 1:
@@ -136,7 +144,23 @@ class EvaluationSweep:
                     rows += missing(task.name, language, group, [task.metric], reason)
         return rows
 
-    def _language_model(self, model: nn.Module, shard: Shard) -> Any:
+    def _run_task(self, task: Task, scorer: Scorer, cache: RequestCache | None) -> list[Row]:
+        """Run a task; marco's own are kept whole, lm-eval's request by request."""
+        if cache is None or hasattr(task, "items"):
+            return task.run(scorer)
+        sizes = (self.settings.max_tokens, self.settings.row_length)
+        drawn = (self.settings.items_per_language, self.settings.seed, sorted(task.languages))
+        key = [task.name, self._corpus.fingerprint(), *sizes, *drawn]
+        known = cache.get("rows", key)
+        if known is not None:
+            return [Row.from_dict(fields) for fields in known]
+        rows = task.run(scorer)
+        cache.put("rows", key, [row.as_dict() for row in rows])
+        return rows
+
+    def _language_model(
+        self, model: nn.Module, shard: Shard, cache: RequestCache | None
+    ) -> MarcoLM:
         from marco.evaluation.lm.model import MarcoLM
 
         root: Any = model
@@ -147,6 +171,7 @@ class EvaluationSweep:
             max_tokens=self.settings.max_tokens,
             end_of_text=self._end_of_text,
             shard=shard,
+            cache=cache,
         )
 
     @functools.cached_property

@@ -83,7 +83,7 @@ def build_qwen(settings: QwenModel, vocabulary: int, seed: int) -> PreTrainedMod
     if settings.weights == "random":
         return _random(config, settings.initialiser, seed)
     assert settings.path is not None
-    model = _load(settings.path)
+    model = load_pretrained(settings.path)
     for key in ("hidden_size", "num_hidden_layers", "intermediate_size", "num_key_value_heads"):
         wanted, found = getattr(config, key), getattr(model.config, key)
         if wanted != found:
@@ -98,7 +98,7 @@ def build_qwen(settings: QwenModel, vocabulary: int, seed: int) -> PreTrainedMod
 def build_pretrained(settings: PretrainedModel, vocabulary: int, seed: int) -> PreTrainedModel:
     """Return the model at `settings.path` in fp32 on the CPU."""
     if settings.weights == "pretrained":
-        model = _load(settings.path)
+        model = load_pretrained(settings.path)
         _check_rows(model.config.vocab_size, vocabulary)
         return model
     config = config_of(settings, vocabulary)
@@ -153,8 +153,13 @@ def _config_at(path: str) -> PreTrainedConfig:
     return config
 
 
-def _load(path: str) -> PreTrainedModel:
-    options: dict[str, Any] = {"dtype": torch.float32, "trust_remote_code": False}
+def load_pretrained(path: str, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    """Return the model of a folder, a .gguf file or a hub name, on the CPU.
+
+    Raises:
+        ConfigError: it cannot be loaded, or is of an architecture that is not supported.
+    """
+    options: dict[str, Any] = {"dtype": dtype, "trust_remote_code": False}
     (place,) = _place(path)
     if path.endswith(".gguf"):
         options["gguf_file"] = Path(place).name

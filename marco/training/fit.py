@@ -59,6 +59,8 @@ def fit(run: RunSettings, folder: Path) -> int:
             f"The text is not the one that '{folder}' was trained on (data, or the files it names, "
             "has changed). Put it back, or start a new run."
         )
+    if rank == 0:
+        text.tokenizer.save(folder / "tokenizer")
     module = build_module(run, text, context)
     if path is not None:
         module.restore_progress(progress)
@@ -89,7 +91,6 @@ def fit(run: RunSettings, folder: Path) -> int:
                 console().print(hint, soft_wrap=True)
             return context.interrupt.exit_code
         if rank == 0:
-            text.tokenizer.save(folder / "tokenizer")
             summary = finish(module, callbacks)
             for logger in loggers:
                 if hasattr(logger, "log_summary"):

@@ -81,7 +81,7 @@ class Family:
                     self.items += outcome.items
                 except Exception as error:  # a task's own code may raise anything
                     outcome = error
-            if isinstance(outcome, Exception):
+            if isinstance(outcome, Exception) and task.failure is None:  # else it was said before
                 log.warning("The task %s failed: %s", task.name, reason_of(outcome))
             outcomes.append((task, outcome))
         return task_rows(outcomes)
@@ -98,11 +98,15 @@ def prepare_family(
     Raises:
         ConfigError: a name that no task has.
     """
-    chosen = [
-        place
-        for place in places(name, task_set, how.include_path)
-        if how.languages is None or place.language in how.languages
-    ]
+    found = places(name, task_set, how.include_path)
+    chosen = [p for p in found if how.languages is None or p.language in how.languages]
+    if not chosen:
+        log.warning(
+            "evaluation.tasks.%s measures %s, and none of these languages is evaluated: "
+            "evaluation.languages=[all] takes those that the tasks have.",
+            name,
+            ", ".join(sorted({place.language for place in found})),
+        )
     parts = Counter(place.language for place in chosen)
     tasks = []
     for place in chosen:

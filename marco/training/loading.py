@@ -1,0 +1,210 @@
+"""A model to evaluate, with its vocabulary: a run's checkpoint, or a model of transformers."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from marco.config import bind, container, load_config
+from marco.config.saved import CONFIG
+from marco.data.documents import Corpus
+from marco.errors import CheckpointError, ConfigError, nearest
+from marco.models.settings import check_weights, looks_local
+from marco.tokenizers import Tokenizer
+from marco.tokenizers.pretrained import PretrainedTokenizer
+from marco.tokenizers.tokenizer import TOKENIZER_FILE
+from marco.training.checkpoint import checkpoints, latest, metrics_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from marco.data.settings import Data
+    from marco.models.kernels import Kernels
+    from marco.objectives.causal_lm import CausalLanguageModel
+
+log = logging.getLogger(__name__)
+
+#: What the best checkpoint of a run has least of.
+BEST = "bits_per_byte"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model as evaluations take it.
+
+    Attributes:
+        root: in evaluation mode, on its device; `root.network` is transformers' model.
+        tokenizer: its vocabulary.
+        name: ``<experiment>/<run>`` of a run, else the folder's or the hub's name.
+        checkpoint: ``step-…`` of a run's; None of other models.
+        step: optimizer steps so far, of a run's checkpoint.
+        tokens: trained on so far, likewise.
+        data: what the run was trained on.
+        sequence_length: tokens, likewise.
+    """
+
+    root: CausalLanguageModel
+    tokenizer: Tokenizer
+    name: str
+    checkpoint: str | None = None
+    step: int | None = None
+    tokens: int | None = None
+    data: Data | None = None
+    sequence_length: int | None = None
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """Which model (``model`` of ``conf/evaluate.yaml``). No code from its folder is ever executed.
+
+    Attributes:
+        path: a run's folder (``runs/last``), one of its ``checkpoints/step-…``, a folder that
+            transformers wrote, a .gguf file, or a hub name.
+        checkpoint: which of a run's: its step, ``last`` (null: the newest that is sound) or
+            ``best`` (least macro bits per byte of those that were measured).
+        tokenizer: a folder or hub name; null is the model's own.
+        dtype: of the weights.
+        device: ``cpu``, ``cuda``, …; null is the GPU where there is one.
+    """
+
+    path: str
+    checkpoint: int | str | None = None
+    tokenizer: str | None = None
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    device: str | None = None
+
+    def check(self) -> None:
+        """Raise ConfigError or CheckpointError for what can be seen without reading the weights."""
+        place = Path(self.path).expanduser()
+        if self._is_checkpoint(place):
+            if self.checkpoint is not None:
+                raise ConfigError(
+                    f"model.path={self.path} is one checkpoint already: name its run instead."
+                )
+        elif (place / CONFIG).is_file():
+            self._checkpoint(place.resolve())
+        elif self.checkpoint is not None:
+            raise ConfigError(
+                f"model.checkpoint={self.checkpoint}: model.path={self.path} is no run folder (it "
+                f"has no {CONFIG}), so there are no checkpoints to choose from."
+            )
+        elif place.is_dir() and not (place / "config.json").is_file():
+            raise ConfigError(
+                f"model.path={self.path} is neither a run (it has no {CONFIG}) nor a model of "
+                "transformers (no config.json)."
+            )
+        else:
+            check_weights(self.path)
+            PretrainedTokenizer(self.tokenizer or self.path).check()
+
+    def load(self, kernels: Kernels) -> Loaded:
+        """Read weights and vocabulary; a run's other state is not read.
+
+        Raises:
+            ConfigError: nothing is there, or it is neither a run nor a model that can be loaded.
+            CheckpointError: a run without a sound checkpoint, or without the one asked for.
+        """
+        self.check()
+        place = Path(self.path).expanduser().resolve()
+        if self._is_checkpoint(place):
+            return self._of_run(place.parents[1], place, kernels)
+        if (place / CONFIG).is_file():
+            return self._of_run(place, self._checkpoint(place), kernels)
+        return self._of_transformers(kernels)
+
+    @staticmethod
+    def _is_checkpoint(place: Path) -> bool:
+        return (place / "manifest.json").is_file()
+
+    def _checkpoint(self, run: Path) -> Path:
+        """Return the checkpoint that is asked for; of ``last`` the newest, sound or not."""
+        there = checkpoints(run / "checkpoints")
+        if not there:
+            raise CheckpointError(f"{run} has no checkpoint: it ended before it wrote one.")
+        if self.checkpoint in (None, "last"):
+            return there[max(there)]
+        if self.checkpoint == "best":
+            measured = {step: metrics_of(path).get(BEST) for step, path in there.items()}
+            values = {step: value for step, value in measured.items() if value is not None}
+            if not values:
+                raise CheckpointError(f"{run}: no checkpoint was measured; name its step.")
+            return there[min(values, key=values.__getitem__)]
+        digits = str(self.checkpoint).removeprefix("step-")
+        if digits.isdecimal() and int(digits) in there:
+            return there[int(digits)]
+        raise CheckpointError(
+            f"model.checkpoint={self.checkpoint}: {run} has the steps "
+            f"{', '.join(map(str, there))} (or last, best)."
+            + nearest(str(self.checkpoint), ["last", "best"])
+        )
+
+    def _of_run(self, run: Path, checkpoint: Path, kernels: Kernels) -> Loaded:
+        from transformers import AutoModelForCausalLM
+
+        from marco.models.build import config_of
+        from marco.training.checkpoints.loading import load
+
+        if self.checkpoint in (None, "last") and checkpoint.parent == run / "checkpoints":
+            newest = latest(run / "checkpoints")
+            if newest is None:
+                raise CheckpointError(f"{run} has no checkpoint that is sound.")
+            checkpoint = newest
+        tree = container(load_config(run))
+        tokenizer = self._tokenizer(run / "tokenizer", f"{tree['name']}/{run.name}")
+        settings: Any = bind(tree["model"], "model")
+        # The checkpoint has the weights; those that the run began with may be gone.
+        shape = config_of(replace(settings, weights="random"), len(tokenizer))
+        network = AutoModelForCausalLM.from_config(shape, dtype=getattr(torch, self.dtype))
+        root = self._root(network, len(tokenizer), kernels)
+        fingerprint = tokenizer.fingerprint
+        found = load(
+            checkpoint,
+            model=root,
+            optimizer=None,
+            tokenizer_fingerprint=fingerprint,
+            restore_rng=False,
+        )
+        return Loaded(
+            root.eval(),
+            tokenizer,
+            f"{tree['name']}/{run.name}",
+            checkpoint.name,
+            found.step,
+            found.tokens,
+            bind(tree["data"], "data"),
+            int(tree["batch"]["sequence_length"]),
+        )
+
+    def _of_transformers(self, kernels: Kernels) -> Loaded:
+        from marco.models.build import load_pretrained
+
+        local = looks_local(self.path)
+        name = Path(self.path).expanduser().resolve().name if local else self.path
+        tokenizer = self._tokenizer(Path(self.path).expanduser(), name)
+        network = load_pretrained(self.path, getattr(torch, self.dtype))
+        rows = network.config.vocab_size
+        if rows < len(tokenizer):
+            raise ConfigError(
+                f"model.path={self.path} has {rows} rows for a tokenizer of {len(tokenizer)} "
+                "entries: it is another model's tokenizer."
+            )
+        return Loaded(self._root(network, len(tokenizer), kernels).eval(), tokenizer, name)
+
+    def _tokenizer(self, folder: Path, name: str) -> Tokenizer:
+        if self.tokenizer is None and (folder / TOKENIZER_FILE).is_file():
+            return Tokenizer.from_folder(folder, name=name)
+        return PretrainedTokenizer(self.tokenizer or self.path).load(Corpus({}, {}))
+
+    def _root(self, network: PreTrainedModel, limit: int, kernels: Kernels) -> CausalLanguageModel:
+        from marco.models.kernels import install
+        from marco.objectives.causal_lm import CausalLanguageModel
+
+        device = torch.device(self.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        network.to(device)
+        backend = kernels.chosen(device.type)
+        log.info("%s", install(network, backend, kernels.autotune))
+        return CausalLanguageModel(network, limit, backend)
