@@ -7,14 +7,24 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-#: Every metric a row can carry, with the direction in which it improves.
-METRICS: dict[str, Literal["lower", "higher"]] = {
+Direction = Literal["lower", "higher"]
+
+#: marco's own metrics, with the direction in which they improve; a length ratio is best at one.
+METRICS: dict[str, Direction | None] = {
     "bits_per_byte": "lower",
     "nats_per_article": "lower",
     "lexicon_accuracy": "higher",
     "lexicon_from_english": "higher",
     "lexicon_to_english": "higher",
+    "wrong_language": "lower",
+    "wrong_script": "lower",
+    "repetition": "lower",
+    "length_ratio": None,
 }
+
+#: How the names of other metrics end that improve downwards: those of lm-eval 0.4.13's own, and
+#: the error rates its tasks define. A count of bias or toxicity has no such name, and isn't known.
+_LOWER_ENDINGS = ("perplexity", "brier_score", "loss", "ter", "wer", "cer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +67,19 @@ class Row:
         return cls(**{name: fields[name] for name in cls.__slots__ if name in fields})
 
 
+def better(metric: str) -> Direction | None:
+    """Return the direction in which a metric improves; None where neither is better.
+
+    A metric that is not marco's is higher-is-better (acc, f1, bleu, chrf), unless its name says
+    otherwise. What follows a comma, the filter of an lm-eval task, does not count.
+    """
+    name = metric.partition(",")[0]
+    if name in METRICS:
+        return METRICS[name]
+    lower = any(f"_{name}".endswith(f"_{end}") for end in _LOWER_ENDINGS)
+    return "lower" if lower else "higher"
+
+
 def measured(rows: Iterable[Row], metric: str, task: str | None = None) -> dict[str, float]:
     """Return {language: value} of one metric, in the rows' order, without the unmeasured.
 
@@ -89,10 +112,14 @@ def group_means(rows: Iterable[Row], metric: str, task: str | None = None) -> di
 
 
 def worst(rows: Iterable[Row], metric: str) -> tuple[str, float] | None:
-    """Return the language with the worst value of a metric, and that value."""
+    """Return the language with the worst value of a metric, and that value.
+
+    None if nothing was measured, or if the metric has no direction.
+    """
     values = measured(rows, metric)
-    if not values:
+    direction = better(metric)
+    if not values or direction is None:
         return None
-    choose = max if METRICS.get(metric, "lower") == "lower" else min
+    choose = max if direction == "lower" else min
     language = choose(values, key=lambda code: values[code])
     return language, values[language]

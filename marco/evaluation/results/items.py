@@ -1,0 +1,109 @@
+"""Items as one parquet file, so that any two runs can be paired item by item.
+
+A line is an item. ``task``, ``language``, ``id`` and ``copy`` are its key: two runs are paired by
+a join on these four. ``copy`` counts the documents of equal content within a task and language
+(0 for almost all), since ``id`` is a hash of the content, and benchmarks do repeat documents. Each
+metric of any item has a column ``metric:<name>``, null where an item lacks it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from marco.errors import DataError
+from marco.evaluation.items import Item
+from marco.evaluation.results.files import replace_file
+
+FILE_NAME = "items.parquet"
+KEY = ("task", "language", "id", "copy")
+METRIC = "metric:"
+
+_FIXED = pa.schema(
+    [
+        ("task", pa.string()),
+        ("language", pa.string()),
+        ("id", pa.string()),
+        ("copy", pa.int32()),
+        ("prediction", pa.string()),
+        ("target", pa.string()),
+        ("loglikelihoods", pa.list_(pa.float64())),
+    ]
+)
+
+
+def to_table(items: Sequence[Item]) -> pa.Table:
+    """Return the items as a table, in their order; lone surrogates in a text become U+FFFD."""
+    seen: dict[tuple[str, str, str], int] = {}
+    copies = []
+    for item in items:
+        key = (item.task, item.language, item.id)
+        copies.append(seen.get(key, 0))
+        seen[key] = copies[-1] + 1
+    columns = [
+        [item.task for item in items],
+        [item.language for item in items],
+        [item.id for item in items],
+        copies,
+        [_storable(item.prediction) for item in items],
+        [_storable(item.target) for item in items],
+        [item.loglikelihoods for item in items],
+    ]
+    schema = _FIXED
+    for metric in dict.fromkeys(name for item in items for name in item.metrics):
+        schema = schema.append(pa.field(METRIC + metric, pa.float64()))
+        columns.append([item.metrics.get(metric) for item in items])
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def from_table(table: pa.Table) -> list[Item]:
+    """Return the items of a table, in its order.
+
+    Raises:
+        DataError: it lacks a column that every items file has.
+    """
+    if missing := [name for name in _FIXED.names if name not in table.column_names]:
+        raise DataError(f"Not an items file: it has no column {', '.join(missing)}.")
+    names = [name for name in table.column_names if name.startswith(METRIC)]
+    metrics: list[dict[str, float]] = [{} for _ in range(table.num_rows)]
+    for name in names:
+        short = name.removeprefix(METRIC)
+        for found, value in zip(metrics, table[name].to_pylist(), strict=True):
+            if value is not None:
+                found[short] = value
+    fixed = (table[name].to_pylist() for name in _FIXED.names if name != "copy")
+    return [
+        Item(task, language, identity, found, prediction, target, tuple(likelihoods))
+        for task, language, identity, prediction, target, likelihoods, found in zip(
+            *fixed, metrics, strict=True
+        )
+    ]
+
+
+def write_items(folder: Path, items: Sequence[Item]) -> Path:
+    """Write ``items.parquet`` into a folder, whole or not at all, and return its path."""
+    path = folder / FILE_NAME
+    table = to_table(items)
+    replace_file(path, lambda beside: pq.write_table(table, beside, compression="zstd"))
+    return path
+
+
+def read_items(folder: Path) -> list[Item]:
+    """Read the items of a folder.
+
+    Raises:
+        DataError: there is no items file, or it is none.
+    """
+    path = folder / FILE_NAME
+    if not path.exists():
+        raise DataError(f"No file {path}.")
+    return from_table(pq.read_table(path))
+
+
+def _storable(text: str | None) -> str | None:
+    """Generated text may hold half a character; Arrow's strings are UTF-8."""
+    return None if text is None else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
