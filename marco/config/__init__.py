@@ -9,7 +9,7 @@ from marco.config.compose import Sources, compose, container
 from marco.config.paths import Paths, conf_dir
 from marco.config.redact import redact_file, resolved
 from marco.config.resume import CHANGEABLE, Resumed, load_resumed, resume_value
-from marco.config.run import Batch, RunSettings, bind_all
+from marco.config.run import Batch, RunSettings, bind_all, bind_root
 from marco.config.saved import load_config, save_config
 from marco.config.sweep import split_sweep
 
@@ -24,6 +24,7 @@ __all__ = [
     "bind",
     "bind_all",
     "bind_named",
+    "bind_root",
     "check_command_line",
     "command_line_sources",
     "compose",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_type_hints
+from typing import Any, ClassVar, Literal, TypeVar, get_type_hints
 
 from omegaconf import DictConfig
 
@@ -17,8 +17,7 @@ from marco.errors import ConfigError
 
 _NAME = re.compile(r"\w[\w.+-]{0,127}")
 _MAX_SEED = 2**32 - 1
-OPTIONAL = frozenset({"logger", "evaluation"})
-"""Groups that may be null: switched off."""
+Root = TypeVar("Root")
 
 
 @dataclass(frozen=True)
@@ -64,6 +63,9 @@ class Batch:
 @dataclass(frozen=True)
 class RunSettings:
     """Everything a run is made of, checked. Groups hold their settings objects."""
+
+    OPTIONAL: ClassVar = frozenset({"logger", "evaluation"})
+    """Groups that may be null: switched off."""
 
     name: str
     """The experiment; also the folder under ``paths.runs``."""
@@ -121,14 +123,23 @@ class RunSettings:
 
 
 def bind_all(cfg: DictConfig | Mapping[str, Any]) -> RunSettings:
-    """Bind the whole config. Raises ConfigError, as ``bind`` does, for anything that is wrong.
+    """Bind the config of a run. Raises ConfigError, as ``bind`` does, for anything wrong."""
+    return bind_root(cfg, RunSettings)
 
-    The root's values come first and the callbacks last: importing those imports torch, and a
+
+def bind_root(cfg: DictConfig | Mapping[str, Any], root: type[Root]) -> Root:
+    """Bind a whole config to its root's dataclass.
+
+    Fields of type ``Any`` are groups; those named in the root's ``OPTIONAL`` may be null. The
+    root's own values come first and the callbacks last: importing those imports torch, and a
     misspelt learning rate should not have to wait for that.
+
+    Raises:
+        ConfigError: as ``bind`` does, for anything that is wrong.
     """
     tree = plain_mapping(cfg)
-    hints = get_type_hints(RunSettings)
-    names = [field.name for field in fields(RunSettings)]
+    hints = get_type_hints(root)
+    names = [field.name for field in fields(root)]  # type: ignore[arg-type]
     for key in tree:
         if key not in names:
             known = list(dotted_keys({name: tree.get(name) for name in names}))
@@ -137,18 +148,19 @@ def bind_all(cfg: DictConfig | Mapping[str, Any]) -> RunSettings:
     if missing:
         raise ConfigError(f"{', '.join(missing)} must be given.")
     bound: dict[str, Any] = {}
+    optional: frozenset[str] = getattr(root, "OPTIONAL", frozenset())
     for name in names:
         if name == "callbacks":
             bound[name] = bind_named(_mapping(tree[name], name), name)
         elif hints[name] is Any or hints[name] is Paths:
-            bound[name] = _group(tree[name], name)
+            bound[name] = _group(tree[name], name, optional)
         else:
             bound[name] = convert(tree[name], hints[name], name, bind_node)
-    return RunSettings(**bound)
+    return root(**bound)
 
 
-def _group(node: Any, name: str) -> Any:
-    if node is None and name in OPTIONAL:
+def _group(node: Any, name: str, optional: frozenset[str]) -> Any:
+    if node is None and name in optional:
         return None
     if node is None:
         raise ConfigError(f"{name} is null: choose one of its options, {name}=…")

@@ -95,7 +95,12 @@ class SweepSettings:
     def enabled(self) -> bool:
         """Whether anything is measured at any time."""
         when = self.at_start or self.at_end or self.every_tokens is not None
-        return when and (self.likelihood or self.lexicon or bool(self.tasks))
+        return when and self.measures
+
+    @property
+    def measures(self) -> bool:
+        """Whether anything is measured."""
+        return self.likelihood or self.lexicon or bool(self.tasks)
 
     @property
     def needs_held_out(self) -> bool:

@@ -43,7 +43,6 @@ class Loaded:
         checkpoint: ``step-…`` of a run's; None of other models.
         step: optimizer steps so far, of a run's checkpoint.
         tokens: trained on so far, likewise.
-        data: what the run was trained on.
         sequence_length: tokens, likewise.
     """
 
@@ -53,7 +52,6 @@ class Loaded:
     checkpoint: str | None = None
     step: int | None = None
     tokens: int | None = None
-    data: Data | None = None
     sequence_length: int | None = None
 
 
@@ -116,6 +114,15 @@ class ModelChoice:
             return self._of_run(place, self._checkpoint(place), kernels)
         return self._of_transformers(kernels)
 
+    def data(self) -> Data | None:
+        """Return what a run was trained on; None of a model that is no run of ours."""
+        place = Path(self.path).expanduser().resolve()
+        run = place.parents[1] if self._is_checkpoint(place) else place
+        if not (run / CONFIG).is_file():
+            return None
+        data: Data = bind(container(load_config(run))["data"], "data")
+        return data
+
     @staticmethod
     def _is_checkpoint(place: Path) -> bool:
         return (place / "manifest.json").is_file()
@@ -175,7 +182,6 @@ class ModelChoice:
             checkpoint.name,
             found.step,
             found.tokens,
-            bind(tree["data"], "data"),
             int(tree["batch"]["sequence_length"]),
         )
 

@@ -1,0 +1,63 @@
+"""One evaluation of one model, outside of training: measured, written, and gone on with."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from marco.evaluation.history import Evaluation
+from marco.evaluation.lm.cache import RequestCache, model_hash
+from marco.evaluation.progress import ProgressBar
+from marco.evaluation.results.items import write_items
+from marco.evaluation.results.table import Measured, tidy, write_results
+from marco.evaluation.sweep import EvaluationSweep
+
+if TYPE_CHECKING:
+    from marco.data.documents import Corpus
+    from marco.evaluation.settings import SweepSettings
+    from marco.objectives.causal_lm import CausalLanguageModel
+    from marco.tokenizers import Tokenizer
+
+log = logging.getLogger(__name__)
+
+CACHE = "responses.jsonl"
+
+
+def measure(
+    root: CausalLanguageModel,
+    tokenizer: Tokenizer,
+    settings: SweepSettings,
+    corpus: Corpus,
+    of: Measured,
+    folder: Path,
+    cache: Path,
+) -> Evaluation:
+    """Evaluate a model and write ``results.parquet``, ``results.json`` and ``items.parquet``.
+
+    What ``cache`` holds of the same weights is not asked again: an evaluation that was interrupted
+    goes on where it was. A full disk costs the files and not the evaluation.
+
+    Args:
+        root: the model.
+        tokenizer: its vocabulary.
+        settings: what is measured.
+        corpus: its held-out text; may be empty where nothing is measured on it.
+        of: what the results are of.
+        folder: for the results.
+        cache: a file for the model's responses.
+    """
+    sweep = EvaluationSweep(settings, tokenizer, corpus)
+    network = root.network
+    how = (tokenizer.fingerprint, str(root.vocabulary_limit), network.config.to_json_string())
+    known = RequestCache(cache, model_hash(network, *how))
+    with ProgressBar() as bar:
+        rows = sweep.run(root, progress=bar, cache=known)
+    if known.hits:
+        log.info("%d responses were known from before (%s).", known.hits, cache)
+    try:
+        write_results(folder, tidy(rows, of))
+        write_items(folder, sweep.items)
+    except OSError as error:
+        log.warning("The results could not be written whole: %s", error)
+    return Evaluation(0, of.tokens or 0, tuple(rows))
