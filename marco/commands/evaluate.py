@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from marco.config import Sources, bind_root, compose, container, redact, resolved, split_sweep
 from marco.config.evaluate import EvaluateSettings
 from marco.errors import ConfigError, MarcoError
+from marco.tracking.wandb_settings import Wandb
 
 if TYPE_CHECKING:
     from marco.data.settings import Data
@@ -105,7 +106,7 @@ def _point(overrides: list[str], sources: Sources) -> Point:
 
 def _evaluate(point: Point) -> tuple[str, Evaluation]:
     from marco.evaluation.results.table import Measured
-    from marco.evaluation.standalone import CACHE, measure
+    from marco.evaluation.standalone import CACHE, measure, publish
     from marco.evaluation.task_table import task_tables
     from marco.tracking.console import console
     from marco.training.allocator import keep_pages
@@ -129,7 +130,28 @@ def _evaluate(point: Point) -> tuple[str, Evaluation]:
     )
     corpus = point.data.load()
     of = Measured(loaded.name, loaded.checkpoint or "", loaded.tokens)
-    found = measure(loaded.root, loaded.tokenizer, sweep, corpus, of, folder, place / CACHE)
+    loggers = _loggers(point, loaded, folder)
+    status = "failed"
+    try:
+        found = measure(
+            loaded.root,
+            loaded.tokenizer,
+            sweep,
+            corpus,
+            of,
+            folder,
+            place / CACHE,
+            step=loaded.step or 0,
+        )
+        publish(loggers, found)
+        status = "success"
+    except KeyboardInterrupt:
+        status = "interrupted"
+        raise
+    finally:
+        for logger in loggers:
+            if hasattr(logger, "finish"):
+                logger.finish(status)
     title = " · ".join([loaded.name, *([loaded.checkpoint] if loaded.checkpoint else [])])
     for table in task_tables(found.rows, f"{title} · {point.evaluation}"):
         console().print(table)
@@ -138,6 +160,26 @@ def _evaluate(point: Point) -> tuple[str, Evaluation]:
             console().print(reason, style="yellow", soft_wrap=True, markup=False)
     console().print(f"Results: {folder}", soft_wrap=True)
     return f"{title} · {point.evaluation}", found
+
+
+def _loggers(point: Point, loaded: Loaded, folder: Path) -> list[Any]:
+    """The loggers of the config; in W&B a run's evaluations stand in its experiment's group."""
+    logger = point.settings.logger
+    if logger is None:
+        return []
+    if isinstance(logger, Wandb):
+        what = [loaded.name, *([loaded.checkpoint] if loaded.checkpoint else []), point.evaluation]
+        logger = dataclasses.replace(
+            logger,
+            job_type="evaluate",
+            group=loaded.name.partition("/")[0] if loaded.checkpoint else logger.group,
+            name=logger.name or " · ".join(what),
+        )
+    loggers: list[Any] = logger.build(folder, config=point.config)
+    for each in loggers:
+        if hasattr(each, "describe"):
+            log.info("%s", each.describe())
+    return loggers
 
 
 def _folder_name(part: str) -> str:

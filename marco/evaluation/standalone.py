@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from marco.evaluation.history import Evaluation
+from marco.evaluation.history import Evaluation, to_frame
 from marco.evaluation.lm.cache import RequestCache, model_hash
 from marco.evaluation.progress import ProgressBar
 from marco.evaluation.results.items import write_items
 from marco.evaluation.results.table import Measured, tidy, write_results
+from marco.evaluation.scalars import scalars
 from marco.evaluation.sweep import EvaluationSweep
+from marco.tracking.media import log_table
 
 if TYPE_CHECKING:
     from marco.data.documents import Corpus
@@ -32,6 +35,7 @@ def measure(
     of: Measured,
     folder: Path,
     cache: Path,
+    step: int = 0,
 ) -> Evaluation:
     """Evaluate a model and write ``results.parquet``, ``results.json`` and ``items.parquet``.
 
@@ -46,6 +50,7 @@ def measure(
         of: what the results are of.
         folder: for the results.
         cache: a file for the model's responses.
+        step: optimizer steps of the checkpoint.
     """
     sweep = EvaluationSweep(settings, tokenizer, corpus)
     network = root.network
@@ -60,4 +65,12 @@ def measure(
         write_items(folder, sweep.items)
     except OSError as error:
         log.warning("The results could not be written whole: %s", error)
-    return Evaluation(0, of.tokens or 0, tuple(rows))
+    return Evaluation(step, of.tokens or 0, tuple(rows))
+
+
+def publish(loggers: Sequence[Any], evaluation: Evaluation) -> None:
+    """Give an evaluation to loggers: its scalars, and the table of its rows."""
+    at = {"step": evaluation.step, "tokens": evaluation.tokens}
+    for logger in loggers:
+        logger.log_metrics({"tokens": evaluation.tokens, **scalars(evaluation)}, evaluation.step)
+    log_table(loggers, "eval/table", to_frame([evaluation]), **at)

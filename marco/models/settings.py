@@ -151,7 +151,13 @@ class PretrainedModel:
 def looks_local(path: str) -> bool:
     """Whether a model path names a place on disk; a hub name is `name` or `owner/name`."""
     place = Path(path).expanduser()
-    return place.exists() or path.startswith(("/", ".", "~")) or path.count("/") > 1
+    slashes = path.count("/")
+    return (
+        place.exists()
+        or path.startswith(("/", ".", "~"))
+        or slashes > 1
+        or (slashes == 1 and place.parent.is_dir())
+    )
 
 
 def rows_at(path: str) -> int | None:

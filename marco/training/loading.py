@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
 
 from marco.config import bind, container, load_config
 from marco.config.saved import CONFIG
 from marco.data.documents import Corpus
-from marco.errors import CheckpointError, ConfigError, nearest
+from marco.errors import CheckpointError, ConfigError, MarcoError, nearest
 from marco.models.settings import check_weights, looks_local
 from marco.tokenizers import Tokenizer
 from marco.tokenizers.pretrained import PretrainedTokenizer
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from marco.objectives.causal_lm import CausalLanguageModel
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: What the best checkpoint of a run has least of.
 BEST = "bits_per_byte"
@@ -97,7 +100,7 @@ class ModelChoice:
             )
         else:
             check_weights(self.path)
-            PretrainedTokenizer(self.tokenizer or self.path).check()
+            self._vocabulary(PretrainedTokenizer.check)
 
     def load(self, kernels: Kernels) -> Loaded:
         """Read weights and vocabulary; a run's other state is not read.
@@ -203,7 +206,15 @@ class ModelChoice:
     def _tokenizer(self, folder: Path, name: str) -> Tokenizer:
         if self.tokenizer is None and (folder / TOKENIZER_FILE).is_file():
             return Tokenizer.from_folder(folder, name=name)
-        return PretrainedTokenizer(self.tokenizer or self.path).load(Corpus({}, {}))
+        return self._vocabulary(lambda found: found.load(Corpus({}, {})))
+
+    def _vocabulary(self, use: Callable[[PretrainedTokenizer], T]) -> T:
+        """Use the tokenizer that is named, or that of the model; errors name the key."""
+        key = "model.path" if self.tokenizer is None else "model.tokenizer"
+        try:
+            return use(PretrainedTokenizer(self.tokenizer or self.path))
+        except MarcoError as error:
+            raise type(error)(str(error).replace("tokenizer.path", key)) from error
 
     def _root(self, network: PreTrainedModel, limit: int, kernels: Kernels) -> CausalLanguageModel:
         from marco.models.kernels import install
