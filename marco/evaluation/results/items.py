@@ -106,6 +106,6 @@ def read_items(folder: Path) -> list[Item]:
 
 def _storable(text: str | None) -> str | None:
     """Generated text may hold half a character; Arrow's strings are UTF-8."""
-    return (
-        None if text is None else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    )
+    if text is None:
+        return None
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
