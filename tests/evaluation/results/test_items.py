@@ -51,8 +51,12 @@ def test_two_runs_are_paired_by_their_key(tmp_path: Path) -> None:
     one = to_table(run([0, 1], [0, 1, 2, 3])).select([*KEY, "metric:acc"])
     two = to_table(run([1, 2], [4, 2, 0, 1])).select([*KEY, "metric:acc"])
     both = one.join(two, keys=list(KEY), join_type="inner", right_suffix=".two")
-    pairs = zip(*(both[name].to_pylist() for name in ("id", "metric:acc", "metric:acc.two")))
-    assert sorted(pairs) == [("doc0", 1, 0), ("doc1", 1, 1), ("doc2", 0, 1)]
+    rows = both.select(["id", "metric:acc", "metric:acc.two"]).to_pylist()
+    assert sorted(tuple(row.values()) for row in rows) == [
+        ("doc0", 1, 0),
+        ("doc1", 1, 1),
+        ("doc2", 0, 1),
+    ]
 
 
 def test_a_document_that_is_there_twice_pairs_once() -> None:
