@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 Direction = Literal["lower", "higher"]
 
-#: marco's own metrics, with the direction in which they improve; a length ratio is best at one.
+#: marco's own metrics, with the direction in which they improve: a length ratio is best at one,
+#: and how many generations are too short to be judged is neither good nor bad.
 METRICS: dict[str, Direction | None] = {
     "bits_per_byte": "lower",
     "nats_per_article": "lower",
@@ -20,6 +21,7 @@ METRICS: dict[str, Direction | None] = {
     "wrong_script": "lower",
     "repetition": "lower",
     "length_ratio": None,
+    "too_short": None,
 }
 
 #: How the names of other metrics end that improve downwards: those of lm-eval 0.4.13's own, and
