@@ -1,9 +1,9 @@
-"""Every set of tasks in conf/evaluation: its names, languages, metrics and splits, from YAML alone."""
+"""Every set of tasks in conf/evaluation: names, languages, metrics and splits, from YAML alone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -62,7 +62,7 @@ SIZES = {
 UNNAMED_SPLITS = {"alexandrainst/m_mmlu": {"train", "val", "test"}}
 
 
-@lru_cache(maxsize=None)
+@cache
 def leaves(config: str, name: str) -> list[tuple[str, TaskLanguages]]:
     found = resolve(name, SETS[config, name])
     own = {leaf: configs_of(leaf) for leaf in found if leaf.startswith("marco_")}

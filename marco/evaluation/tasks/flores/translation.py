@@ -17,7 +17,7 @@ from datasets import Dataset
 from sacrebleu.tokenizers.tokenizer_spm import SPM_MODELS
 from sacrebleu.utils import SACREBLEU_DIR
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger("marco.flores")
 
 #: Of every sentence: the reference and the translation.
 Pairs = Sequence[tuple[str, str]]
@@ -77,7 +77,7 @@ def _has_spbleu() -> bool:
     model = Path(SACREBLEU_DIR) / "models" / Path(SPM_MODELS["flores200"]["url"]).name
     if model.is_file() and find_spec("sentencepiece") is not None:
         return True
-    logger.warning(
+    log.warning(
         "spBLEU is left out: it needs the package sentencepiece and the model %s, from %s.",
         model,
         SPM_MODELS["flores200"]["url"],
