@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +19,9 @@ class Item:
         id: the same for the same document in any run: a hash of its content.
         metrics: the item's own value of each metric that is a number; of a likelihood over a
             length, both: ``bits_per_byte:loglikelihood`` and ``bits_per_byte:length``.
-        prediction: the text generated, or the option chosen; None of a likelihood alone.
-        target: the reference.
+        prediction: the text generated, before any filter, or the option chosen; None of a
+            likelihood alone.
+        target: the reference; of several the first.
         loglikelihoods: in nats, of each option or of the text.
     """
 
@@ -28,3 +32,18 @@ class Item:
     prediction: str | None = None
     target: str | None = None
     loglikelihoods: tuple[float, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as a dictionary that JSON can hold."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Item:
+        """Build an item from ``as_dict``'s fields."""
+        return cls(**{**fields, "loglikelihoods": tuple(fields["loglikelihoods"])})
+
+
+def content_id(*content: Any) -> str:
+    """Return a name for a document: the same in every run, whatever its place in the data."""
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]

@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from marco.evaluation.intervals import wilson
+from marco.evaluation.items import Item, content_id
 from marco.evaluation.rows import Row
 from marco.evaluation.task import Scorer, missing
 
@@ -137,7 +138,7 @@ def _hash(seed: int, purpose: str, concept: str) -> int:
 
 
 class LexiconChoice:
-    """The task: questions of every language, tokenised once."""
+    """The task: questions of every language, tokenised once; ``items`` of the last run."""
 
     name = TASK
     metric = METRICS[0]
@@ -150,6 +151,7 @@ class LexiconChoice:
         items_per_language: int | None,
         seed: int,
     ) -> None:
+        self.items: list[Item] = []
         asked = [speaker for speaker in speakers if speaker.locale != ENGLISH]
         self.languages = {speaker.language: speaker.group for speaker in asked}
         self._locales = {speaker.language: speaker.locale for speaker in asked}
@@ -174,9 +176,12 @@ class LexiconChoice:
         outcomes: dict[str, list[tuple[Direction, bool | None]]] = {
             language: [] for language in self.languages
         }
+        self.items = []
         for index, question in enumerate(self._questions):
             scores = nats[index * OPTIONS : (index + 1) * OPTIONS]
-            outcomes[question.language].append((question.direction, answered(question, scores)))
+            right = answered(question, scores)
+            outcomes[question.language].append((question.direction, right))
+            self.items.append(_item(question, scores, right))
         rows: list[Row] = []
         for language, found in outcomes.items():
             rows += self._rows(language, found)
@@ -199,8 +204,24 @@ class LexiconChoice:
             marks = [bool(right) for direction, right in found if direction in directions]
             low, high = wilson(sum(marks), len(marks))
             value = sum(marks) / len(marks)
-            rows.append(Row(TASK, language, group, metric, value, len(marks), low, high))
+            stderr = math.sqrt(value * (1 - value) / (len(marks) - 1)) if len(marks) > 1 else None
+            row = Row(TASK, language, group, metric, value, len(marks), low, high)
+            rows.append(row.but(stderr=stderr, chance=1 / OPTIONS))
         return rows
+
+
+def _item(question: Question, nats: Sequence[float], right: bool | None) -> Item:
+    metrics: dict[str, float] = {}
+    if right is not None:
+        metrics = {f"lexicon_{question.direction}": right, METRICS[0]: right}
+    return Item(
+        TASK,
+        question.language,
+        content_id(question.prompt, *question.options),
+        {name: float(value) for name, value in metrics.items()},
+        target=question.options[question.answer],
+        loglikelihoods=tuple(-value for value in nats),
+    )
 
 
 def answered(question: Question, nats: Sequence[float]) -> bool | None:

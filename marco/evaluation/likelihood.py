@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from marco.evaluation.intervals import of_mean, of_ratio
+from marco.evaluation.intervals import Z95, of_mean, of_ratio
+from marco.evaluation.items import Item, content_id
 from marco.evaluation.rows import Row
 from marco.evaluation.task import Scorer, missing
 
@@ -35,7 +36,7 @@ class Scored:
 
 
 class Likelihood:
-    """The task: held-out documents, tokenised once."""
+    """The task: held-out documents, tokenised once. ``items`` are those of the last run."""
 
     name = TASK
     metric = METRICS[0]
@@ -47,6 +48,7 @@ class Likelihood:
         encode_batch: Callable[[list[str]], list[list[int]]],
     ) -> None:
         self.languages = {language: groups[language] for language in held_out}
+        self.items: list[Item] = []
         self._documents = [
             (language, document)
             for language, documents in held_out.items()
@@ -58,14 +60,12 @@ class Likelihood:
         """Score every document and sum up by language."""
         nats = scorer.documents(self._tokens)
         scored: dict[str, list[Scored]] = {language: [] for language in self.languages}
+        self.items = []
         for (language, document), score in zip(self._documents, nats, strict=True):
-            scored[language].append(
-                Scored(
-                    float(np.sum(score, dtype=np.float64)),
-                    len(document.text.encode("utf-8")),
-                    document.parallel_id,
-                )
-            )
+            total = float(np.sum(score, dtype=np.float64))
+            size = len(document.text.encode("utf-8"))
+            scored[language].append(Scored(total, size, document.parallel_id))
+            self.items.append(_item(language, document, total, size))
         return likelihood_rows(scored, self.languages)
 
 
@@ -92,8 +92,8 @@ def likelihood_rows(scored: Mapping[str, Sequence[Scored]], groups: Mapping[str,
             continue
         bits = [value / math.log(2) for value in nats]
         value = math.fsum(bits) / math.fsum(sizes)
-        low, high = of_ratio(bits, sizes) or (None, None)
-        rows.append(Row(TASK, language, group, METRICS[0], value, len(bits), low, high))
+        spread = of_ratio(bits, sizes)
+        rows.append(_row(language, group, METRICS[0], value, len(bits), spread))
         if not articles[language]:
             rows += missing(TASK, language, group, METRICS[1:], "no parallel articles")
         elif not shared:
@@ -102,9 +102,28 @@ def likelihood_rows(scored: Mapping[str, Sequence[Scored]], groups: Mapping[str,
         else:
             values = [articles[language][name] for name in shared]
             value = math.fsum(values) / len(values)
-            low, high = of_mean(values) or (None, None)
-            rows.append(Row(TASK, language, group, METRICS[1], value, len(values), low, high))
+            spread = of_mean(values)
+            rows.append(_row(language, group, METRICS[1], value, len(values), spread))
     return rows
+
+
+def _row(
+    language: str,
+    group: str,
+    metric: str,
+    value: float,
+    n: int,
+    spread: tuple[float, float] | None,
+) -> Row:
+    if spread is None:
+        return Row(TASK, language, group, metric, value, n)
+    stderr = (spread[1] - spread[0]) / (2 * Z95)
+    return Row(TASK, language, group, metric, value, n, *spread, stderr=stderr)
+
+
+def _item(language: str, document: Document, nats: float, size: int) -> Item:
+    metrics = {"bits_per_byte:loglikelihood": -nats, "bits_per_byte:length": float(size)}
+    return Item(TASK, language, content_id(document.text), metrics, loglikelihoods=(-nats,))
 
 
 def _articles(documents: Sequence[Scored]) -> dict[str, float]:

@@ -53,14 +53,13 @@ class EvaluationSweep:
     """The tasks of a run, tokenised once.
 
     ``languages`` are the codes evaluated: all with held-out text, or those the settings name.
-    ``tasks`` may be extended before the first run. ``items`` are those of the last run, of the
-    tasks that have any.
+    ``tasks`` may be extended before the first run. ``items`` are those of the last run, by task.
     """
 
     def __init__(self, settings: SweepSettings, tokenizer: Tokenizer, corpus: Corpus) -> None:
         self.settings = settings
         self.tasks: list[Task] = []
-        self.items: list[Item] = []
+        self.items: dict[str, list[Item]] = {}
         self._end_of_text = tokenizer.end_of_text
         self._tokenizer = tokenizer
         self._corpus = corpus
@@ -124,7 +123,7 @@ class EvaluationSweep:
         evaluation that was interrupted, say) is not measured again.
         """
         rows: list[Row] = []
-        self.items = []
+        self.items = {}
         lm = self._language_model(model, shard, cache) if self.settings.tasks else None
         for task in self.tasks:
             if not task.languages:
@@ -133,8 +132,8 @@ class EvaluationSweep:
                 model, self._end_of_text, self.settings, shard, _named(progress, task.name), lm
             )
             try:
-                rows += self._run_task(task, scorer, cache)
-                self.items += getattr(task, "items", ())
+                found, self.items[task.name] = self._run_task(task, scorer, cache)
+                rows += found
             except Exception as error:
                 if shard.size > 1:
                     raise
@@ -144,19 +143,26 @@ class EvaluationSweep:
                     rows += missing(task.name, language, group, [task.metric], reason)
         return rows
 
-    def _run_task(self, task: Task, scorer: Scorer, cache: RequestCache | None) -> list[Row]:
+    def _run_task(
+        self, task: Task, scorer: Scorer, cache: RequestCache | None
+    ) -> tuple[list[Row], list[Item]]:
         """Run a task; marco's own are kept whole, lm-eval's request by request."""
-        if cache is None or hasattr(task, "items"):
-            return task.run(scorer)
+        if cache is None or task.name in self.settings.tasks:
+            return task.run(scorer), list(task.items)
         sizes = (self.settings.max_tokens, self.settings.row_length)
         drawn = (self.settings.items_per_language, self.settings.seed, sorted(task.languages))
         key = [task.name, self._corpus.fingerprint(), *sizes, *drawn]
-        known = cache.get("rows", key)
-        if known is not None:
-            return [Row.from_dict(fields) for fields in known]
-        rows = task.run(scorer)
-        cache.put("rows", key, [row.as_dict() for row in rows])
-        return rows
+        known = cache.get("task", key)
+        if known is None:
+            rows = task.run(scorer)
+            items = list(task.items)
+            kept = {"rows": [r.as_dict() for r in rows], "items": [i.as_dict() for i in items]}
+            cache.put("task", key, kept)
+            return rows, items
+        return (
+            [Row.from_dict(fields) for fields in known["rows"]],
+            [Item.from_dict(fields) for fields in known["items"]],
+        )
 
     def _language_model(
         self, model: nn.Module, shard: Shard, cache: RequestCache | None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from marco.evaluation.items import Item
 from marco.evaluation.rows import Row
 
 if TYPE_CHECKING:
@@ -49,6 +50,11 @@ class Task(Protocol):
     @property
     def languages(self) -> dict[str, str]:
         """The languages the task was prepared for, and the group of each."""
+        ...
+
+    @property
+    def items(self) -> Sequence[Item]:
+        """The items of the last run."""
         ...
 
     def run(self, scorer: Scorer) -> list[Row]:

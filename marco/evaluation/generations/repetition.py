@@ -22,8 +22,10 @@ def repetition(text: str, n: int = 4) -> float | None:
     a character is a word, and so it is in a "word" of more than :data:`LONGEST_WORD` characters
     (a model that says "aaaaa…"). None of a text without an n-gram.
 
-    Real text repeats itself too, and by script: compare with the references' value, or with
-    another model's in the same language.
+    Real text repeats itself too. Of an article of the Universal Declaration it is on average .00 to
+    .02 of the n-grams where words have spaces and in Chinese, .04 in Japanese, .07 in Khmer and
+    Burmese, .08 in Thai, .09 in Lao, where a character says less than a word (``python -m
+    bench.real_text``).
     """
     units = [
         part

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 from collections import Counter
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from marco.evaluation.generations.identifier import Identifier
+from marco.evaluation.generations.measure import measure
 from marco.evaluation.harness.answer import answer
 from marco.evaluation.harness.prepared import PreparedTask, requests_of
 from marco.evaluation.harness.rows import Outcome, reason_of, task_rows
@@ -84,7 +87,18 @@ class Family:
             if isinstance(outcome, Exception) and task.failure is None:  # else it was said before
                 log.warning("The task %s failed: %s", task.name, reason_of(outcome))
             outcomes.append((task, outcome))
-        return task_rows(outcomes)
+        rows, self.items = measure(self.name, self.items, self._identifier)
+        return [*task_rows(outcomes), *rows]
+
+    @functools.cached_property
+    def _identifier(self) -> Identifier | None:
+        """Made once, where a task generates text."""
+        generates = any(
+            request.request_type == "generate_until"
+            for task in self._tasks
+            for request in task.requests[:1]
+        )
+        return Identifier(list(self.languages)) if generates else None
 
 
 def prepare_family(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +10,7 @@ from typing import Any
 from lm_eval.api.metrics import mean
 
 from marco.evaluation.harness.prepared import PreparedTask
-from marco.evaluation.items import Item
+from marco.evaluation.items import Item, content_id
 
 
 @dataclass(frozen=True)
@@ -140,17 +138,21 @@ def _item(prepared: PreparedTask, document: _Document) -> Item:
         if isinstance(target, int) and 0 <= target < len(choices):
             target = choices[target]
     elif first.request_type == "generate_until":
-        answer = next(iter(first.filtered_resps.values()))
-        prediction = str(answer[0] if isinstance(answer, list) and answer else answer)
+        prediction = str(first.resps[0])
     return Item(
         task=prepared.name,
         language=prepared.language,
-        id=_identity(document.doc),
+        id=content_id(document.doc),
         metrics=dict(_item_metrics(document.metrics, task.OUTPUT_TYPE)),
         prediction=prediction,
-        target=None if first.request_type == "loglikelihood_rolling" else str(target),
+        target=None if first.request_type == "loglikelihood_rolling" else _one(target),
         loglikelihoods=tuple(likelihoods),
     )
+
+
+def _one(target: Any) -> str:
+    """Several references are written as one list; the first stands for them."""
+    return str(target[0] if isinstance(target, list | tuple) and target else target)
 
 
 def _item_metrics(metrics: Mapping[str, Any], kind: str) -> Iterator[tuple[str, float]]:
@@ -161,9 +163,3 @@ def _item_metrics(metrics: Mapping[str, Any], kind: str) -> Iterator[tuple[str, 
         elif kind == "loglikelihood_rolling":
             yield f"{metric}:loglikelihood", float(value[0])
             yield f"{metric}:length", float(value[1])
-
-
-def _identity(doc: Any) -> str:
-    """The same document has the same name in every run, whatever its place in the data."""
-    text = json.dumps(doc, sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]

@@ -18,14 +18,15 @@ intervals holds the truth is printed by ``python -m bench.worst_languages``, and
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from marco.evaluation.results.samples import Array, Estimate, Sample
-from marco.evaluation.rows import better
+from marco.evaluation.items import Item
+from marco.evaluation.results.samples import Array, Estimate, Sample, of_rows
+from marco.evaluation.rows import Direction, Row, better
 from marco.languages import get
 
 #: How many languages the worst ones are.
@@ -48,7 +49,7 @@ class Aggregate:
         corrected: whether values are (value - chance) / (1 - chance): 0 is guessing, 1 is perfect.
         value: the aggregate.
         languages: how many it takes in; of a gap, without English.
-        n: items of these languages; of a gap, with English's.
+        n: the items that it was found from; of the worst five, those of all languages.
         low: lower end of the 95 % interval; None where a language's error isn't known.
         high: its upper end.
         stderr: standard deviation of the redrawn aggregates.
@@ -103,27 +104,13 @@ def aggregate(
         generator = np.random.default_rng([seed, zlib.crc32(code.encode())])
         values[0, column] = known.value
         values[1:, column] = known.draws(generator, replicates)
-    counts = np.array([known.n for known in measured.values()])
-    found = list(_all(task, metric, codes, values, counts, corrected=False))
-    if chance is not None and all(code in chance for code in codes):
-        guess = np.array([chance[code] for code in codes])
-        if (guess < 1).all():
-            values = (values - guess) / (1 - guess)
-            found += _all(task, metric, codes, values, counts, corrected=True)
-    return found
-
-
-def _all(
-    task: str, metric: str, codes: list[str], values: Array, counts: Any, *, corrected: bool
-) -> Iterator[Aggregate]:
-    direction = better(metric)
-    everything = list(range(len(codes)))
-
-    def made(
-        over: Over, name: str | None, columns: list[int], function: Callable[[Array], Array]
-    ) -> Aggregate:
-        results = function(values[:, columns])
-        return Aggregate(
+    n = [known.n for known in measured.values()]
+    guess = np.array([(chance or {}).get(code, np.nan) for code in codes])
+    sets = [(False, values)]
+    if (guess < 1).all():
+        sets.append((True, (values - guess) / (1 - guess)))
+    return [
+        Aggregate(
             task,
             metric,
             over,
@@ -131,25 +118,52 @@ def _all(
             corrected,
             float(results[0]),
             {"worst_5": WORST, "gap_to_english": len(columns) - 1}.get(over, len(columns)),
-            int(counts[columns].sum()),
+            sum(n[column] for column in columns),
             *_spread(results, basic=over == "worst_5"),
         )
+        for corrected, them in sets
+        for over, name, columns, function in _kinds(codes, better(metric))
+        for results in [function(them[:, columns])]
+    ]
 
-    yield made("languages", None, everything, _mean)
+
+def aggregate_all(rows: Sequence[Row], items: Mapping[str, Sequence[Item]]) -> list[Aggregate]:
+    """Return the aggregates of every task and metric of an evaluation.
+
+    Args:
+        rows: all that was measured.
+        items: task → its items; without any, its rows' standard errors stand in.
+    """
+    found: list[Aggregate] = []
+    whole = [row for row in rows if row.subtask is None]
+    for task, metric in dict.fromkeys((row.task, row.metric) for row in whole):
+        mine = [row for row in whole if (row.task, row.metric) == (task, metric)]
+        chance = {row.language: row.chance for row in mine if row.chance is not None}
+        measured = of_rows(mine, items.get(task, ()), task, metric)
+        found += aggregate(task, metric, measured, chance=chance)
+    return found
+
+
+def _kinds(
+    codes: list[str], direction: Direction | None
+) -> Iterator[tuple[Over, str | None, list[int], Callable[[Array], Array]]]:
+    """Yield what each aggregate is over, its name, its columns, and what it makes of these."""
+    everything = list(range(len(codes)))
+    yield "languages", None, everything, _mean
     for over, of in _MEMBERSHIP.items():
         members: dict[str, list[int]] = {}
         for column, code in enumerate(codes):
             members.setdefault(of(code), []).append(column)
         for name, columns in members.items():
-            yield made(over, name, columns, _mean)
+            yield over, name, columns, _mean
     if direction is None:
         return
     sign = 1.0 if direction == "higher" else -1.0
     if len(codes) > WORST:
-        yield made("worst_5", None, everything, lambda found: _worst(found, sign))
+        yield "worst_5", None, everything, lambda values: _worst(values, sign)
     if "eng" in codes and len(codes) > 1:
         english = codes.index("eng")
-        yield made("gap_to_english", None, everything, lambda found: sign * _gap(found, english))
+        yield "gap_to_english", None, everything, lambda values: sign * _gap(values, english)
 
 
 _MEMBERSHIP: Mapping[Over, Callable[[str], str]] = {

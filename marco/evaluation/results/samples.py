@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from marco.evaluation.intervals import Z95
 from marco.evaluation.items import Item
 from marco.evaluation.rows import Row
 
@@ -119,8 +120,8 @@ def of_rows(
     """Return what is known of each measured language: its items where they give the row's value.
 
     They don't where a metric isn't a mean over items (BLEU), where items are missing, or where a
-    task weighs them: then it is the row's value, with its standard error. ``items`` are those of
-    this task alone, or of its parts.
+    task weighs them: then it is the row's value, with its standard error, or a quarter (1 / 3.92)
+    of its 95 % interval. ``items`` are those of this task alone, or of its parts.
     """
     samples = of_items(items, metric)
     found: dict[str, Sample | Estimate] = {}
@@ -133,5 +134,8 @@ def of_rows(
         if sample is not None and math.isclose(sample.value, row.value, rel_tol=1e-6, abs_tol=1e-9):
             found[row.language] = sample
         else:
-            found[row.language] = Estimate(row.value, row.n, row.stderr)
+            stderr = row.stderr
+            if stderr is None and row.low is not None and row.high is not None:
+                stderr = (row.high - row.low) / (2 * Z95)
+            found[row.language] = Estimate(row.value, row.n, stderr)
     return found

@@ -1,4 +1,7 @@
-"""The tidy table: one line a measurement, with the run it is of and what the language is."""
+"""The tidy tables: one line a measurement, or an aggregate, with the run that it is of.
+
+A measurement's line also says what the language is: its name, script, family and group.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,18 @@ from typing import Any
 
 import pyarrow as pa
 
+from marco.evaluation.results.aggregates import Aggregate
 from marco.evaluation.results.files import read_records, write_records
 from marco.evaluation.rows import Row
 from marco.languages import get
 
-STEM = "results"
+STEM, AGGREGATES_STEM = "results", "aggregates"
+
+_MEASURED = [("run", pa.string()), ("checkpoint", pa.string()), ("tokens", pa.int64())]
 
 SCHEMA = pa.schema(
     [
-        ("run", pa.string()),
-        ("checkpoint", pa.string()),
-        ("tokens", pa.int64()),
+        *_MEASURED,
         ("task", pa.string()),
         ("subtask", pa.string()),
         ("language", pa.string()),
@@ -36,6 +40,25 @@ SCHEMA = pa.schema(
         ("chance", pa.float64()),
         ("source", pa.string()),
         ("reason", pa.string()),
+    ]
+)
+
+#: The fields of `marco.evaluation.results.aggregates.Aggregate`.
+AGGREGATES_SCHEMA = pa.schema(
+    [
+        *_MEASURED,
+        ("task", pa.string()),
+        ("metric", pa.string()),
+        ("over", pa.string()),
+        ("name", pa.string()),
+        ("corrected", pa.bool_()),
+        ("value", pa.float64()),
+        ("languages", pa.int64()),
+        ("n", pa.int64()),
+        ("low", pa.float64()),
+        ("high", pa.float64()),
+        ("stderr", pa.float64()),
+        ("interval", pa.string()),
     ]
 )
 
@@ -75,6 +98,11 @@ def tidy(rows: Iterable[Row], of: Measured) -> list[dict[str, Any]]:
     return records
 
 
+def tidy_aggregates(aggregates: Iterable[Aggregate], of: Measured) -> list[dict[str, Any]]:
+    """Return a record for each aggregate, with the columns of :data:`AGGREGATES_SCHEMA`."""
+    return [{**asdict(of), **aggregate.as_dict()} for aggregate in aggregates]
+
+
 def write_results(folder: Path, records: Sequence[Mapping[str, Any]]) -> tuple[Path, Path]:
     """Write ``results.parquet`` and ``results.json`` into a folder, each whole or not at all.
 
@@ -91,3 +119,13 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
         DataError: there is none, or it is not such a table.
     """
     return read_records(folder / f"{STEM}.parquet", SCHEMA)
+
+
+def write_aggregates(folder: Path, records: Sequence[Mapping[str, Any]]) -> tuple[Path, Path]:
+    """Write ``aggregates.parquet`` and ``aggregates.json``, as ``write_results`` does."""
+    return write_records(folder, AGGREGATES_STEM, records, AGGREGATES_SCHEMA)
+
+
+def read_aggregates(folder: Path) -> list[dict[str, Any]]:
+    """Read the aggregates of a folder, as ``read_results`` does."""
+    return read_records(folder / f"{AGGREGATES_STEM}.parquet", AGGREGATES_SCHEMA)

@@ -102,6 +102,7 @@ def test_items_count_where_they_give_the_rows_value() -> None:
         Row("t", "swh", "low", "acc", 0.5, 2, stderr=0.5),
         Row("t", "eng", "english", "acc", 0.7, 9, stderr=0.1),
         Row("t", "fra", "high", "acc", 0.6, 9),
+        Row("t", "ita", "high", "acc", 0.6, 9, 0.6 - 1.96 * 0.1, 0.6 + 1.96 * 0.1),
         Row("t", "deu", "high", "acc", None, 0, reason="failed"),
         Row("t", "yor", "low", "acc", math.nan, 5),
         Row("t", "swh", "low", "acc", 0.9, 2, subtask="part"),
@@ -109,4 +110,6 @@ def test_items_count_where_they_give_the_rows_value() -> None:
     ]
     found = of_rows(rows, items, "t", "acc")
     assert isinstance(found.pop("swh"), Sample)
+    italian = found.pop("ita")
+    assert (italian.value, italian.stderr) == (0.6, pytest.approx(0.1, rel=1e-4))
     assert found == {"eng": Estimate(0.7, 9, 0.1), "fra": Estimate(0.6, 9, None)}

@@ -8,7 +8,19 @@ import pytest
 
 from marco.errors import ConfigError, DataError
 from marco.evaluation.results import files
-from marco.evaluation.results.table import SCHEMA, Measured, read_results, tidy, write_results
+from marco.evaluation.results.aggregates import aggregate
+from marco.evaluation.results.samples import Estimate
+from marco.evaluation.results.table import (
+    AGGREGATES_SCHEMA,
+    SCHEMA,
+    Measured,
+    read_aggregates,
+    read_results,
+    tidy,
+    tidy_aggregates,
+    write_aggregates,
+    write_results,
+)
 from marco.evaluation.rows import Row
 
 RUN = Measured("udhr_tiny", "step-200", 1_000_000)
@@ -79,3 +91,13 @@ def test_what_is_no_table_is_refused(tmp_path: Path) -> None:
     files.write_records(tmp_path, "results", [{"n": 1}], SCHEMA.remove(0))
     with pytest.raises(DataError, match="has the columns"):
         read_results(tmp_path)
+
+
+def test_aggregates_are_kept_likewise(tmp_path: Path) -> None:
+    known = {"eng": Estimate(0.8, 9, 0.02), "swh": Estimate(0.5, 9)}
+    aggregates = aggregate("belebele", "acc", known)
+    records = tidy_aggregates(aggregates, RUN)
+    assert list(records[0]) == AGGREGATES_SCHEMA.names
+    _, plain = write_aggregates(tmp_path, records)
+    assert read_aggregates(tmp_path) == files.read_records(plain, AGGREGATES_SCHEMA) == records
+    assert len(records) == len(aggregates) > 3
