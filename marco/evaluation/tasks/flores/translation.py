@@ -26,11 +26,14 @@ Pairs = Sequence[tuple[str, str]]
 def pairs(rows: Dataset) -> Dataset:
     """Join the rows of two languages, those of the source first, into ``{id, source, target}``.
 
+    FLORES-200 has a column ``sentence``, FLORES+ ``text``.
+
     Raises:
         ValueError: a sentence is not there once in each language.
     """
+    column = "sentence" if "sentence" in rows.column_names else "text"
     sentences: dict[int, list[str]] = {}
-    for number, sentence in zip(rows["id"], rows["sentence"], strict=True):
+    for number, sentence in zip(rows["id"], rows[column], strict=True):
         sentences.setdefault(number, []).append(sentence)
     single = [number for number, found in sentences.items() if len(found) != 2]
     if single:
