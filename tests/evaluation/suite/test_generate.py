@@ -98,6 +98,22 @@ def test_a_sentence_that_one_language_lacks_is_said(
         build("marco_flores_tha_eng", TaskSet(["any"]), data_dir=tmp_path / "data")
 
 
+def test_flores_plus_has_another_column(write: Write, tmp_path: Path) -> None:
+    for code, sentences in (("eng_Latn", ENGLISH), ("tha_Thai", THAI)):
+        rows = [{"id": i, "text": s} for i, s in enumerate(sentences)]
+        write(f"owner/plus/devtest/{code}.jsonl", rows)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "mine.yaml").write_text(
+        f"include: {generate.TASKS / 'flores' / '_flores'}\ntask: mine\n"
+        "dataset_path: owner/plus\nvalidation_split: null\nfewshot_split: null\ndataset_kwargs:\n"
+        "  data_files: {devtest: [devtest/eng_Latn.jsonl, devtest/tha_Thai.jsonl]}\n"
+        "doc_to_text: '{{source}}'\n"
+    )
+    folder = (str(tmp_path / "mine"),)
+    task = build("mine", TaskSet(["x"]), data_dir=tmp_path / "data", include_path=folder)
+    assert [doc["target"] for doc in task.eval_docs] == THAI
+
+
 def test_spbleu_is_measured_where_its_model_is_present(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -136,11 +152,28 @@ def test_bleu_into_chinese_is_over_characters() -> None:
 
 
 @pytest.mark.parametrize("subset", generate.XSTORYCLOZE)
-def test_xstorycloze_asks_what_lm_eval_asks(subset: str) -> None:
+def test_xstorycloze_has_lm_evals_subsets(subset: str) -> None:
     ours = configs_of(f"marco_xstorycloze_{get(subset).code}")
     theirs = configs_of(f"xstorycloze_{subset}")
-    same = ("doc_to_text", "doc_to_target", "doc_to_choice", "output_type", "metric_list")
-    assert {key: ours[key] for key in same} == {key: theirs[key] for key in same}
+    assert ours["dataset_path"] == theirs["dataset_path"]
+    files = {split: f"{theirs['dataset_name']}/{split}/0000.parquet" for split in ("train", "eval")}
+    assert ours["dataset_kwargs"]["data_files"] == files
+
+
+def test_xstorycloze_asks_what_lm_eval_asks(write: Write, tmp_path: Path) -> None:
+    story = {f"input_sentence_{i}": f"Sentence {i}." for i in range(1, 5)}
+    story |= {"sentence_quiz1": "It ended.", "sentence_quiz2": "It began."}
+    for split in ("train", "eval"):
+        rows = [{**story, "story_id": f"{split}{i}", "answer_right_ending": i} for i in (1, 2)]
+        write(f"juletxara/xstory_cloze/ar/{split}/0000.parquet", rows)
+    asked = []
+    for name in ("marco_xstorycloze_arb", "xstorycloze_ar"):
+        task = build(name, TaskSet(["x"], shots=1), data_dir=tmp_path / "data")
+        task.build_all_requests(limit=None, rank=0, world_size=1)
+        asked.append([(request.doc_id, request.arguments) for request in task.instances])
+        assert [task.doc_to_target(doc) for doc in task.eval_docs] == [0, 1]
+    assert asked[0] == asked[1]
+    assert len(asked[0]) == 4
 
 
 def test_directions_of_other_languages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
