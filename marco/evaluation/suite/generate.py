@@ -50,7 +50,7 @@ def flores(source: str, target: str, tag: str, folder: str = "") -> str:
     """Return the YAML of one direction of FLORES-200.
 
     Args:
-        source: a language as the registry knows it, or FLORES's own code (``ben_Beng``).
+        source: a canonical code, or one with a script of its own (``ben_Latn``).
         target: another one.
         tag: lm-eval's tag of the task.
         folder: where the shared YAML is, if not beside this one; with a slash at its end.
@@ -96,6 +96,14 @@ def _stem(source: str, target: str) -> str:
     return f"{source}_{target}"
 
 
+def _code(word: str) -> str:
+    base, _, script = word.partition("_")
+    if len(script) != 4 or not script.isalpha():
+        return get(word).code
+    language = get(base)
+    return language.code if script == language.script else f"{language.code}_{script}"
+
+
 def _of_flores(word: str) -> tuple[str, str]:
     """Return FLORES's code of a language, and its name in a prompt."""
     base, _, script = word.partition("_")
@@ -113,12 +121,19 @@ def write(files: dict[str, str], folder: Path) -> None:
 
 
 def users_files(languages: Iterable[str], tag: str, folder: Path) -> dict[str, str]:
-    """Return every direction of FLORES-200 among ``languages``, to be written to ``folder``."""
+    """Return every direction of FLORES-200 among ``languages``, to be written to ``folder``.
+
+    They may be written in any way the registry knows, or as FLORES-200 does (``zho_Hant``).
+
+    Raises:
+        ConfigError: a language that the registry does not know.
+    """
+    codes = dict.fromkeys(map(_code, languages))
     # Relative, so that the two folders can move together.
     shared = Path(os.path.relpath(TASKS / "flores", folder.resolve())).as_posix() + "/"
     return {
         f"flores_{_stem(*pair)}.yaml": flores(*pair, tag=tag, folder=shared)
-        for pair in permutations(dict.fromkeys(languages), 2)
+        for pair in permutations(codes, 2)
     }
 
 

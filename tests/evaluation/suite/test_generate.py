@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Sequence
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,17 @@ def test_directions_of_other_languages(tmp_path: Path, capsys: pytest.CaptureFix
     ]
     assert config["doc_to_text"] == "Yoruba phrase: {{source}}\nBengali phrase:"
     assert task_languages("any", config).script == "Latn"
+
+
+def test_a_language_may_be_written_in_any_way(tmp_path: Path) -> None:
+    files = generate.users_files(["sw", "zho_Hans", "zho_Hant", "Swahili"], "mine", tmp_path)
+    assert sorted(files) == sorted(
+        f"flores_{a}_{b}.yaml" for a, b in permutations(["swh", "cmn", "cmn_Hant"], 2)
+    )
+    into = files["flores_swh_cmn_Hant.yaml"]
+    assert "include: " in into
+    assert "/_flores_zh\n" in into
+    assert "zho_Hant/devtest-00000-of-00001.parquet" in into
 
 
 @pytest.mark.parametrize(
