@@ -11,6 +11,8 @@ import pytorch_lightning as pl
 
 from marco.evaluation.heatmap_plot import heatmap
 from marco.evaluation.history import Evaluation, from_records, to_frame, to_records, write_history
+from marco.evaluation.results.folder import write_evaluation
+from marco.evaluation.results.table import Measured
 from marco.evaluation.scalars import line, scalars
 from marco.evaluation.scoring import Shard
 from marco.evaluation.sweep import EvaluationSweep, Trained
@@ -20,6 +22,8 @@ from marco.tracking.pauses import Pausable, training_paused
 log = logging.getLogger(__name__)
 
 HEATMAP = Path("plots/heatmap.png")
+#: A folder for each evaluation: its table, its items, its aggregates.
+EVALUATIONS = "evaluations"
 #: Seconds between two updates of the progress line.
 UPDATE = 0.25
 
@@ -29,9 +33,10 @@ class EvalSweep(pl.Callback):  # type: ignore[misc]
 
     What is evaluated and when is in ``conf/evaluation``; ``attach`` brings it. Each evaluation is
     logged as scalars (``eval/<metric>/<language>``, ``…/macro``, ``…/group/<group>``, with the
-    tokens), added to ``evaluations.jsonl`` in the run's folder, summed up in one line of the log
-    and, for loggers that take them, shown as a table of all evaluations so far and a heat map.
-    The evaluations made are in the checkpoint, so a resumed run neither repeats nor misses one.
+    tokens), added to ``evaluations.jsonl`` in the run's folder, written with its items and
+    aggregates into ``evaluations/step-…``, summed up in one line of the log and, for loggers that
+    take them, shown as a table of all evaluations so far and a heat map. The evaluations made are
+    in the checkpoint, so a resumed run neither repeats nor misses one.
 
     Args:
         table: give loggers the table language × metric × step.
@@ -113,6 +118,7 @@ class EvalSweep(pl.Callback):  # type: ignore[misc]
             if every is not None:
                 self._due = (evaluation.tokens // every + 1) * every
             if trainer.is_global_zero:
+                self._keep(evaluation)
                 self._publish(trainer, evaluation, time.perf_counter() - start)
         return evaluation
 
@@ -134,6 +140,19 @@ class EvalSweep(pl.Callback):  # type: ignore[misc]
             log_table(loggers, "eval/table", to_frame(self.history), **at)
         if drawn and self._folder is not None:
             log_image(loggers, "eval/heatmap", self._folder / HEATMAP, **at)
+
+    def _keep(self, evaluation: Evaluation) -> None:
+        """Write the evaluation's own folder, with its items, beside the history of all."""
+        if self._folder is None or self._sweep is None:
+            return
+        checkpoint = f"step-{evaluation.step:08d}"
+        run = f"{self._folder.parent.name}/{self._folder.name}"
+        of = Measured(run, checkpoint, evaluation.tokens)
+        place = self._folder / EVALUATIONS / checkpoint
+        try:
+            write_evaluation(place, evaluation.rows, self._sweep.items, of)
+        except OSError as error:
+            log.warning("Cannot write the evaluation into %s: %s", place, error)
 
     def _write(self, folder: Path, draw: bool) -> bool:
         """Bring the run folder's files up to date; returns whether the heat map was drawn.

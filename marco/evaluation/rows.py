@@ -9,6 +9,9 @@ from typing import Any, Literal
 
 Direction = Literal["lower", "higher"]
 
+#: Stands for the metrics of a task that failed before it could name them.
+FAILED = "failed"
+
 #: marco's own metrics, with the direction in which they improve: a length ratio is best at one,
 #: and how many generations are too short to be judged is neither good nor bad.
 METRICS: dict[str, Direction | None] = {

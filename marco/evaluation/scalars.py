@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from marco.evaluation.history import Evaluation
-from marco.evaluation.rows import Row, group_means, macro, measured, worst
+from marco.evaluation.rows import FAILED, Row, group_means, macro, measured, worst
 from marco.languages import get
 
 #: The tasks whose metrics are names enough.
@@ -19,9 +19,11 @@ def series(rows: Iterable[Row]) -> dict[str, tuple[str, str]]:
     their own name, which is their first metric's (``belebele``); a second one is
     ``belebele.acc_norm``.
     """
+    whole = [row for row in rows if row.subtask is None]
+    known = {row.task for row in whole if row.metric != FAILED}
     found: dict[str, tuple[str, str]] = {}
-    for row in rows:
-        if row.subtask is not None:
+    for row in whole:
+        if row.metric == FAILED and row.task in known:
             continue
         key = (row.task, row.metric)
         name = row.metric if row.task in OWN else row.task

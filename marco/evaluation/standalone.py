@@ -10,15 +10,8 @@ from typing import TYPE_CHECKING, Any
 from marco.evaluation.history import Evaluation, to_frame
 from marco.evaluation.lm.cache import RequestCache, model_hash
 from marco.evaluation.progress import ProgressBar
-from marco.evaluation.results.aggregates import aggregate_all
-from marco.evaluation.results.items import write_items
-from marco.evaluation.results.table import (
-    Measured,
-    tidy,
-    tidy_aggregates,
-    write_aggregates,
-    write_results,
-)
+from marco.evaluation.results.folder import write_evaluation
+from marco.evaluation.results.table import Measured
 from marco.evaluation.scalars import scalars
 from marco.evaluation.sweep import EvaluationSweep
 from marco.tracking.media import log_table
@@ -44,7 +37,7 @@ def measure(
     cache: Path,
     step: int = 0,
 ) -> Evaluation:
-    """Evaluate a model and write ``results.parquet``, ``results.json`` and ``items.parquet``.
+    """Evaluate a model and write what was measured into a folder.
 
     What ``cache`` holds of the same weights is not asked again: an evaluation that was interrupted
     goes on where it was. A full disk costs the files and not the evaluation.
@@ -68,9 +61,7 @@ def measure(
     if known.hits:
         log.info("%d responses were known from before (%s).", known.hits, cache)
     try:
-        write_results(folder, tidy(rows, of))
-        write_items(folder, [item for items in sweep.items.values() for item in items])
-        write_aggregates(folder, tidy_aggregates(aggregate_all(rows, sweep.items), of))
+        write_evaluation(folder, rows, sweep.items, of)
     except OSError as error:
         log.warning("The results could not be written whole: %s", error)
     return Evaluation(step, of.tokens or 0, tuple(rows))

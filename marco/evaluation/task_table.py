@@ -7,21 +7,32 @@ from collections.abc import Iterator, Sequence
 from rich import box
 from rich.table import Table
 
-from marco.evaluation.rows import Row, group_means, macro, measured
+from marco.evaluation.rows import FAILED, Row, group_means, macro, measured
 from marco.evaluation.scalars import series
 from marco.languages import GROUPS, get
 
 #: Columns of numbers that fit into 100 characters beside the language.
 COLUMNS = 7
 NOTHING = "–"
+#: What is measured of generated texts besides their score.
+OF_TEXTS = ("wrong_language", "wrong_script", "too_short", "length_ratio", "repetition")
 
 
 def task_tables(rows: Sequence[Row], title: str) -> Iterator[Table]:
     """Yield tables of at most 100 columns: a language a line, a task a column.
 
-    A task that failed in a language says so there; why is in the rows.
+    A task that failed in a language says so there; why is in the rows. How generated texts look
+    (their language, length, repetition) comes last, in tables of its own.
     """
-    named = series(rows)
+    plain = [row for row in rows if row.metric not in OF_TEXTS]
+    yield from _tables(plain, series(plain), title)
+    for task in dict.fromkeys(row.task for row in rows if row.metric in OF_TEXTS):
+        mine = [row for row in rows if row.task == task and row.metric in OF_TEXTS]
+        shown = {metric: (task, metric) for metric in OF_TEXTS}
+        yield from _tables(mine, shown, f"{title} · texts of {task}")
+
+
+def _tables(rows: Sequence[Row], named: dict[str, tuple[str, str]], title: str) -> Iterator[Table]:
     for start in range(0, len(named), COLUMNS):
         shown = {name: named[name] for name in list(named)[start : start + COLUMNS]}
         yield _table(rows, shown, title if start == 0 else f"{title} (continued)")
@@ -54,7 +65,7 @@ def _table(rows: Sequence[Row], shown: dict[str, tuple[str, str]], title: str) -
             if get(code).group != group:
                 continue
             cells = [
-                number(found[code]) if code in found else _absent(rows, code, shown[name][0])
+                number(found[code]) if code in found else _absent(rows, code, *shown[name])
                 for name, found in values.items()
             ]
             table.add_row(get(code).name, code, *cells)
@@ -68,9 +79,11 @@ def _table(rows: Sequence[Row], shown: dict[str, tuple[str, str]], title: str) -
     return table
 
 
-def _absent(rows: Sequence[Row], code: str, task: str) -> str:
+def _absent(rows: Sequence[Row], code: str, task: str, metric: str) -> str:
     failed = any(
-        row.language == code and row.task == task and row.value is None and row.subtask is None
+        (row.language, row.task, row.value, row.subtask) == (code, task, None, None)
+        and row.metric in (metric, FAILED)
+        and metric not in OF_TEXTS  # what has no value there is no failure
         for row in rows
     )
     return "[red]failed[/red]" if failed else NOTHING

@@ -8,11 +8,13 @@ from typing import Any
 
 from marco.data.ledger import by_language
 from marco.data.stores import SEVERAL
-from marco.evaluation.history import Evaluation
+from marco.evaluation.history import Evaluation, after
 from marco.evaluation.numbers import short
 from marco.evaluation.plots import write_plots
+from marco.evaluation.scalars import OWN
 from marco.evaluation.summary import TrainingFacts, build_summary, write_summary
 from marco.evaluation.table import results_table
+from marco.evaluation.task_table import task_tables
 from marco.tracking.console import console
 from marco.training.module import MarcoModule
 
@@ -42,6 +44,10 @@ def finish(module: MarcoModule, callbacks: Sequence[Any]) -> dict[str, Any]:
     reference = context.sweep.reference_xz if context.sweep is not None else {}
     summary = build_summary(facts, history, reference)
     console().print(results_table(summary))
+    last = after(history)
+    others = [] if last is None else [row for row in last.rows if row.task not in OWN]
+    for table in task_tables(others, f"Tasks · {short(module.tokens_seen)} tokens"):
+        console().print(table)
     for name, found in sources.items():
         if name not in languages:
             served = f"{short(found['tokens'])} tokens, {found['epochs']:.2f} epochs"

@@ -51,6 +51,7 @@ class Sweep(EvaluationSweep):
     def __init__(self, **settings: Any) -> None:
         self.settings = SweepSettings(**settings)
         self.runs = 0
+        self.items = {}
 
     def run(self, model: nn.Module, *, shard: Any = None, progress: Any = None) -> list[Row]:
         self.runs += 1

@@ -22,7 +22,7 @@ CODES = ["eng", "swh", "tha"]
 
 def test_summary_has_the_documented_shape(finished: Path) -> None:
     summary = json.loads((finished / "summary.json").read_text())
-    assert set(summary) == {"macro", "languages", "train", "ledger"}
+    assert set(summary) == {"macro", "languages", "tasks", "train", "ledger"}
     assert set(summary["macro"]["bits_per_byte"]) == {"before", "after", "reference_xz"}
     assert list(summary["languages"]) == CODES
     for language in summary["languages"].values():
@@ -54,6 +54,9 @@ def test_folder_holds_everything(finished: Path) -> None:
         "log.txt",
         "metrics.jsonl",
         "evaluations.jsonl",
+        "evaluations/step-00000000/results.parquet",
+        "evaluations/step-00000000/items.parquet",
+        "evaluations/step-00000000/aggregates.json",
         "summary.json",
         "plots/loss_per_language.png",
         "plots/heatmap.png",

@@ -18,7 +18,7 @@ from marco.evaluation.harness.prepared import PreparedTask, requests_of
 from marco.evaluation.harness.rows import Outcome, reason_of, task_rows
 from marco.evaluation.harness.score import score
 from marco.evaluation.items import Item
-from marco.evaluation.rows import Row
+from marco.evaluation.rows import FAILED, Row
 from marco.evaluation.suite.build import build
 from marco.evaluation.suite.places import folders, places
 from marco.evaluation.suite.task_set import TaskSet
@@ -68,7 +68,7 @@ class Family:
     def metric(self) -> str:
         """The metric reported missing when everything fails."""
         named = [task.metrics[0] for task in self._tasks if task.metrics]
-        return named[0] if named else "failed"
+        return named[0] if named else FAILED
 
     def run(self, scorer: Scorer) -> list[Row]:
         """Answer and score every task; one that fails is reported so, and the others go on."""

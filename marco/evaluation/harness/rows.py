@@ -9,7 +9,7 @@ from typing import Any
 from marco.evaluation.harness.prepared import PreparedTask
 from marco.evaluation.harness.score import Scored
 from marco.evaluation.intervals import Z95, of_mean, of_ratio, wilson
-from marco.evaluation.rows import Row
+from marco.evaluation.rows import FAILED, Row
 from marco.languages import get
 
 Outcome = Scored | Exception
@@ -52,7 +52,7 @@ def _leaf_rows(prepared: PreparedTask, outcome: Outcome) -> list[Row]:
     }
     if isinstance(outcome, Exception):
         reason = reason_of(outcome)
-        metrics = prepared.metrics or ("failed",)
+        metrics = prepared.metrics or (FAILED,)
         return [Row(metric=m, value=None, n=0, reason=reason, **given) for m in metrics]
     rows = []
     for metric, value in outcome.aggregates.items():
