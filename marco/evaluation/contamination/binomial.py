@@ -45,7 +45,7 @@ def clopper_pearson(count: int, trials: int, level: float = 0.95) -> tuple[float
 
 
 def _solve(count: int, trials: int, tail: float) -> float:
-    """The chance at which `count` successes or more have probability `tail`, which rises with it."""
+    """The chance at which `count` successes or more have probability `tail`."""
     low, high = 0.0, 1.0
     for _ in range(60):
         middle = (low + high) / 2
