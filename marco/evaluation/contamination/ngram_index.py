@@ -1,19 +1,20 @@
 """The n-grams of a corpus as a folder: sorted 64-bit hashes, and a manifest that says of what.
 
 `ngrams.u64` holds every different hash once, rising, 8 bytes each, little-endian; `manifest.json`
-what is in it and what an n-gram is (`ngrams`). Written in bounded memory: batches of text become
-sorted runs on the disk, which are merged by ranges of the hash. Looking up maps the file.
+what is in it and what an n-gram is (`ngrams`). Written through files of equal ranges of the hash,
+so that a 256th of all n-grams are in memory at once. Looking up maps the file.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ from marco.errors import ConfigError, DataError
 from marco.evaluation.contamination.ngrams import (
     NORMALISATION,
     WORDS,
-    Grams,
     Hashes,
     Lengths,
     hash_ngrams,
@@ -35,7 +35,7 @@ _FORMAT = 1
 _DTYPE = np.dtype("<u8")
 
 BATCH = 1 << 20  # characters that are hashed at once
-RUN = 1 << 24  # hashes in memory: 128 MiB, and up to three times that while they are sorted
+BUCKETS = 256  # files open while an index is built; each must fit into memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +85,6 @@ class NgramIndex:
             return np.empty(0, np.uint64)
         return np.memmap(self.folder / HASHES, _DTYPE, "r")
 
-    def ngrams(self, texts: Sequence[str]) -> Grams:
-        """Return the n-grams of texts, of this index's lengths."""
-        return hash_ngrams(texts, self.lengths)
-
     def contains(self, hashes: Hashes) -> NDArray[np.bool_]:
         """Return which hashes are in the index, in their order; sorted ones read the disk best."""
         if len(self.hashes) == 0:
@@ -105,7 +101,6 @@ def build_index(
     *,
     source: str,
     words: int = WORDS,
-    run: int = RUN,
     batch: int = BATCH,
 ) -> NgramIndex:
     """Write the index of `texts`, read once, and return it.
@@ -115,7 +110,6 @@ def build_index(
         folder: must not exist; it is there whole or not at all.
         source: for the manifest.
         words: of an n-gram; see `ngrams` for scripts without spaces.
-        run: hashes that are held in memory.
         batch: characters of text that are hashed at once, in about 100 bytes of memory each; a
             document is never cut.
 
@@ -132,21 +126,21 @@ def build_index(
     except OSError as error:
         raise ConfigError(f"index={folder} cannot be written: {error}") from error
     try:
-        runs = _Runs(beside, run)
         documents = size = 0
-        for held in _batches(texts, batch):
-            runs.add(hash_ngrams(held, lengths).hashes)
-            documents += len(held)
-            size += sum(len(text.encode("utf-8", "surrogatepass")) for text in held)
-        count = runs.merge(beside / HASHES)
+        with closing(_Buckets(beside)) as buckets:
+            for held in _batches(texts, batch):
+                buckets.add(hash_ngrams(held, lengths).hashes)
+                documents += len(held)
+                size += sum(len(text.encode("utf-8", "surrogatepass")) for text in held)
+            count = buckets.merge(beside / HASHES)
         manifest = Manifest(
             source, words, (lengths.dense, lengths.sparse), NORMALISATION,
-            count, runs.added, documents, size,
+            count, buckets.added, documents, size,
         )  # fmt: skip
         text = json.dumps(asdict(manifest), ensure_ascii=False, indent=2)
         (beside / MANIFEST).write_text(text + "\n", encoding="utf-8")
         beside.chmod(0o755)  # mkdtemp's is for its owner alone
-        os.rename(beside, folder)
+        beside.rename(folder)
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
@@ -159,55 +153,36 @@ def refuse_existing(folder: Path) -> None:
         raise ConfigError(f"index={folder} exists: name another folder, or remove it.")
 
 
-class _Runs:
-    """Hashes so far: some in memory, the others in sorted files."""
+class _Buckets:
+    """Hashes so far, in files by their first bits; hashes are spread evenly, and so are these."""
 
-    def __init__(self, folder: Path, size: int) -> None:
+    def __init__(self, folder: Path) -> None:
         self.added = 0
-        self._folder = folder
-        self._size = size
-        self._held: list[Hashes] = []
-        self._count = 0
-        self._files: list[Path] = []
+        self._files = [(folder / f"bucket-{number}").open("w+b") for number in range(BUCKETS)]
 
     def add(self, hashes: Hashes) -> None:
         self.added += len(hashes)
-        self._held.append(hashes)
-        self._count += len(hashes)
-        if self._count >= self._size:
-            self._write()
+        hashes = np.sort(hashes)
+        edges = np.arange(BUCKETS, dtype=np.uint64) * np.uint64(2**64 // BUCKETS)
+        cuts = [*np.searchsorted(hashes, edges).tolist(), len(hashes)]
+        for file, (low, high) in zip(self._files, pairwise(cuts), strict=True):
+            file.write(hashes[low:high].astype(_DTYPE, copy=False).tobytes())
 
     def merge(self, path: Path) -> int:
-        """Write all different hashes into one file, remove the runs, return how many there are."""
-        if self._held:
-            self._write()
-        runs = [np.memmap(file, _DTYPE, "r") for file in self._files]
-        # hashes are spread evenly: so many equal ranges of them have about a run's size each
-        parts = max(1, -(-sum(map(len, runs)) // self._size))
-        edges = np.array([part * (2**64 // parts) for part in range(1, parts)], np.uint64)
-        cuts = [[0, *np.searchsorted(each, edges).tolist(), len(each)] for each in runs]
+        """Write all different hashes into one file, and return how many there are."""
         count = 0
-        with path.open("wb") as file:
-            for part in range(parts):
-                slices = [
-                    each[cut[part] : cut[part + 1]] for each, cut in zip(runs, cuts, strict=True)
-                ]
-                if slices:
-                    merged = _different(np.concatenate(slices))
-                    merged.astype(_DTYPE, copy=False).tofile(file)
-                    count += len(merged)
-        del runs
-        for each in self._files:
-            each.unlink()
+        with path.open("wb") as whole:
+            for file in self._files:
+                file.seek(0)
+                different = _different(np.frombuffer(file.read(), _DTYPE).copy())
+                different.tofile(whole)
+                count += len(different)
         return count
 
-    def _write(self) -> None:
-        different = _different(np.concatenate(self._held))
-        self._held, self._count = [], 0
-        if len(different):
-            path = self._folder / f"run-{len(self._files)}"
-            different.astype(_DTYPE, copy=False).tofile(path)
-            self._files.append(path)
+    def close(self) -> None:
+        for file in self._files:
+            file.close()
+            Path(file.name).unlink()
 
 
 def _different(hashes: Hashes) -> Hashes:
@@ -239,7 +214,7 @@ def _read_manifest(folder: Path) -> Manifest:
         manifest = Manifest(**{**fields, "characters": tuple(fields["characters"])})
     except FileNotFoundError:
         raise ConfigError(
-            f"index={folder}: there is no n-gram index; `marco ngrams build` writes one."
+            f"index={folder}: there is no n-gram index; `marco ngrams` writes one."
         ) from None
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise DataError(f"{path} is not an n-gram index's manifest ({error}).") from error

@@ -1,17 +1,17 @@
 """What an n-gram is here, and 64-bit hashes of all of a text's.
 
 Text is compared after NFKC, case folding and NFKC again, without punctuation, symbols and spaces:
-"Don't —  STOP!" is the words don, t, stop. What only formats (a soft hyphen, joiners) is left out. A
-unit is a word (a run of letters, marks and numbers)
-or, in a script that writes no spaces between words, a character. How many units an n-gram has
-depends on its first one, so that mixed text needs no decision about its language:
+"Don't —  STOP!" is the words don, t, stop. What only formats (a soft hyphen, joiners) is left out.
+A unit is a word (a run of letters, marks and numbers) or, in a script that writes no spaces between
+words, a character. How many units an n-gram has depends on its first one, so that mixed text needs
+no decision about its language:
 
 - a word: n, 13 as for GPT-3 (T. Brown et al., arXiv 2005.14165, appendix C);
 - a character of Chinese or Japanese (Han, kana, Bopomofo, Yi): 20 for n = 13;
 - a character of Thai, Lao, Burmese, Khmer, Tibetan, or of another South-East Asian script: 64.
 
-The Universal Declaration of Human Rights needs 1.4 characters for an English word in Chinese, 2.2 in
-Japanese, and from 5.2 (Thai, Tibetan) to 7.9 (Burmese): 13 words are 19, 28, and 68 to 103.
+The Universal Declaration of Human Rights needs 1.4 characters for an English word in Chinese, 2.2
+in Japanese, and from 5.2 (Thai, Tibetan) to 7.9 (Burmese): 13 words are 19, 28, and 68 to 103.
 """
 
 from __future__ import annotations
@@ -156,20 +156,12 @@ def _hash_units(
 
 
 def _windows(units: Hashes, length: int) -> Hashes:
-    """A polynomial hash of the `length` units from every unit on, by doubling, modulo 2^64."""
+    """A polynomial hash of the `length` units from every unit on, modulo 2^64."""
     total = len(units) - length + 1
     hashes = np.zeros(total, np.uint64)
-    power, size, factor = units, 1, _UNIT  # of windows of `size` units; base ** size
-    done, shift = 0, 1  # units that are in, and what the next ones are multiplied by
-    while size <= length:
-        if length & size:
-            hashes += np.uint64(shift) * power[done : done + total]
-            done += size
-            shift = shift * factor % 2**64
-        if 2 * size <= length:
-            power = power[:-size] + np.uint64(factor) * power[size:]
-        factor = factor * factor % 2**64
-        size *= 2
+    for place in range(length):
+        hashes *= np.uint64(_UNIT)
+        hashes += units[place : place + total]
     return hashes
 
 

@@ -8,15 +8,12 @@ from typing import Any
 
 import lm_eval
 import pytest
-from lm_eval.api.instance import Instance
-from lm_eval.api.model import LM
 from lm_eval.api.task import ConfigurableTask
 from lm_eval.tasks._yaml_loader import load_yaml
 
-from marco.errors import ConfigError
 from marco.evaluation.contamination.choices import choice_item
-from marco.evaluation.contamination.lm_tasks import choice_items, likelihoods
-from marco.evaluation.contamination.option_order import option_order_test
+from marco.evaluation.contamination.tasks import choice_items
+from marco.evaluation.harness.prepared import PreparedTask, requests_of
 
 TEXTS = ["a red house", "a dog", "the sea", "nobody"]
 LETTERS = ["A", "B", "C", "D"]
@@ -86,10 +83,15 @@ def task_of(name: str, folder: Path) -> ConfigurableTask:
     return ConfigurableTask(config=config)
 
 
+def prepared(task: ConfigurableTask) -> PreparedTask:
+    task.set_fewshot_seed(seed=1)
+    return PreparedTask("x", "x", "swh", None, None, task, requests_of(task, None))
+
+
 @pytest.mark.parametrize("name", [name for name in ROWS if name != "arc/arc_easy.yaml"])
 def test_lm_evals_own_prompts(name: str, tmp_path: Path) -> None:
     task = task_of(name, tmp_path)
-    (item,) = choice_items(task, "swh")
+    (item,) = choice_items(prepared(task))
     assert item.options == tuple(TEXTS)
     prompt = task.doc_to_text(ROWS[name])
     texts = item.texts(24)
@@ -99,9 +101,8 @@ def test_lm_evals_own_prompts(name: str, tmp_path: Path) -> None:
     assert "a red house" not in item.context.replace(ROWS[name].get("flores_passage", "\0"), "")
 
 
-def test_a_prompt_without_options_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="arc_easy: its prompts do not list the options"):
-        choice_items(task_of("arc/arc_easy.yaml", tmp_path), "eng")
+def test_a_prompt_without_options_gives_no_item(tmp_path: Path) -> None:
+    assert choice_items(prepared(task_of("arc/arc_easy.yaml", tmp_path))) == []
 
 
 def test_digits_that_are_texts() -> None:
@@ -133,27 +134,3 @@ def test_options_that_are_words_of_the_question() -> None:
 )
 def test_no_options_there(prompt: str, choices: list[str]) -> None:
     assert choice_item("x", "eng", prompt, choices, {}) is None
-
-
-class Liked(LM):
-    """Likes texts in which "a red house" comes early."""
-
-    def loglikelihood(
-        self, requests: list[Instance], disable_tqdm: bool = False
-    ) -> list[tuple[float, bool]]:
-        return [(-float(request.args[1].find(TEXTS[0])), False) for request in requests]
-
-    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> Any:
-        raise NotImplementedError
-
-    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> Any:
-        raise NotImplementedError
-
-
-def test_an_lm_of_lm_eval_is_a_score(tmp_path: Path) -> None:
-    items = choice_items(task_of("mmlu/default/mmlu_anatomy.yaml", tmp_path), "eng")
-    score = likelihoods(Liked())
-    texts = items[0].texts(24)
-    found = score([(items[0].context, text) for text in texts])
-    assert found == [-float(text.find(TEXTS[0])) for text in texts]
-    assert option_order_test(items, score).flagged == 0  # six orders are equally good

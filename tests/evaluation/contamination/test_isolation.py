@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.ensemble import IsolationForest
 
-from marco.evaluation.contamination.isolation import decision_of_maximum, share_of_normal
+from marco.evaluation.contamination.isolation import decision_of_maximum
 
 
 @pytest.mark.parametrize("shape", ["normal", "planted", "ties", "few", "equal"])
@@ -35,10 +35,3 @@ def test_rows_are_apart_and_what_is_not_a_number_stays_so() -> None:
     assert np.isnan(found).tolist() == [False, True, False]
     assert found[2] == decision_of_maximum(draws[2:])[0]
     assert decision_of_maximum(draws[:1] * 7 - 100)[0] == pytest.approx(found[0])
-
-
-def test_the_yardstick_is_the_simulated_share() -> None:
-    draws = np.random.default_rng(9).standard_normal((5000, 24))
-    share = (decision_of_maximum(draws) < -0.2).mean()
-    assert share_of_normal(24, -0.2) == pytest.approx(share, abs=0.03)
-    assert share_of_normal(24, -0.17) > share_of_normal(24, -0.2)

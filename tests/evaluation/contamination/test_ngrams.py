@@ -93,7 +93,7 @@ def test_what_counts_as_the_same(one: str, other: str) -> None:
 
 
 def test_the_order_matters() -> None:
-    texts = ["a b c", "a c b", "ab c", "a bc", "b a c"]
+    texts = ["a b c", "c b a", "ab c", "a bc"]
     grams = [set(hash_ngrams([text], Lengths(2, 3, 4)).hashes.tolist()) for text in texts]
     for one, other in combinations(grams, 2):
         assert not one & other
