@@ -125,6 +125,10 @@ class AlignmentProbe(pl.Callback):  # type: ignore[misc]
         if self._probe is None or not self._probe.others:
             return []
         model = pl_module.model
+        layers = layers_of(model.network)
+        if not layers:
+            log.warning("No alignment probe: a %s has no decoder layers.", type(model.network))
+            return []
 
         def forward(ids: Tensor, positions: Tensor) -> None:
             # the whole root module: sharded parameters are gathered there and nowhere else
@@ -136,7 +140,7 @@ class AlignmentProbe(pl.Callback):  # type: ignore[misc]
         ):
             found = self._probe.run(
                 model,
-                layers_of(model.network),
+                layers,
                 forward,
                 max_tokens=self.max_tokens,
                 centred=self.centred,
