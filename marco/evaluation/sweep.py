@@ -61,7 +61,7 @@ class EvaluationSweep:
         self.tasks: list[Task] = []
         self.items: dict[str, list[Item]] = {}
         self._end_of_text = tokenizer.end_of_text
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         self._corpus = corpus
         if settings.languages is None:
             self.languages = [code for code, documents in corpus.held_out.items() if documents]
@@ -105,7 +105,7 @@ class EvaluationSweep:
 
     @functools.cached_property
     def _transformers_tokenizer(self) -> Any:
-        return self._tokenizer.transformers()
+        return self.tokenizer.transformers()
 
     def run(
         self,
