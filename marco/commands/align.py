@@ -54,8 +54,10 @@ def main(arguments: list[str]) -> int:
     options = _options(parser.parse_args(arguments).overrides)
     names = [name.strip() for name in options["languages"].strip("[]").split(",") if name.strip()]
 
+    from marco.data.udhr import article_numbers
     from marco.languages import canonical
 
+    article_numbers("articles", options["articles"])
     codes = canonical(names) if names else list(LANGUAGES)
     network, tokenizer = load(options["model.path"])
     found = align(

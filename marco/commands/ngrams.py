@@ -1,4 +1,4 @@
-"""Index a corpus' n-grams, for the evaluation to look up which of its items are among them.
+"""Index the n-grams of training text, in which evaluations look up their items.
 
 marco ngrams index=my_index path="texts/*.jsonl"   of .jsonl, .txt and .parquet files
 marco ngrams index=my_index data=udhr …            of what a run with these overrides trains on

@@ -8,10 +8,13 @@ decoder layer l puts out, before the norm above the last one.
 The paragraphs are those of the Universal Declaration of Human Rights, of articles that have as many
 of them in a language as in English: 50 in most languages, 10 of them in the held-out articles 26 to
 30. Hidden states of all texts of a language point mostly the same way, which says what language it
-is and not what the text says: `centred` takes each side's mean off first.
+is and not what the text says: `centred` takes each side's mean off first. With it the best layer of
+SmolLM2-135M finds .85 in French, .72 in Chinese, .43 in German, .28 in Russian and .13 in Swahili;
+without, .22, .24, .11, .05 and .06.
 
-What it cannot tell: names and numbers that look alike in two languages help, and the best of many
-layers is above chance even at random (of 50 paragraphs and 25 layers about 0.05 for chance 0.02).
+What it cannot tell: words that look alike in two languages help, and the best of many layers is
+above chance even at random (of 25 layers 0.06 for 50 paragraphs, 0.29 for 10). A run that trains on
+articles of the declaration as translations should be measured on the others.
 """
 
 from __future__ import annotations

@@ -85,5 +85,6 @@ def test_mistakes(
     typed = [argument.replace("MODEL", str(model)) for argument in arguments]
     assert main(["align", *typed]) == 2
     shown = capsys.readouterr()
-    assert shown.err.startswith("error: ")
+    assert "error: " in shown.err
     assert message in shown.err
+    assert shown.out == ""
