@@ -105,14 +105,15 @@ class Probe:
             ConfigError: no such article.
         """
         codes = [code for code in languages if code != PIVOT and get(code).udhr is not None]
-        pairs = UdhrPairs([PIVOT, *codes], articles, align="paragraph") if codes else None
-        pairs_rows = pairs.rows(PairCounts()) if pairs else ()
-        rows = [row for row in pairs_rows if row.get(PIVOT)]
+        if not codes:
+            return cls([], {}, end_of_text)
+        pairs = UdhrPairs([PIVOT, *codes], articles, align="paragraph")
+        rows = [row for row in pairs.rows(PairCounts()) if row.get(PIVOT)]
         others = {}
         for code in codes:
             places = [place for place, row in enumerate(rows) if row.get(code)]
-            tokens = encode([rows[place][code] for place in places])
             if len(places) > 1:
+                tokens = encode([rows[place][code] for place in places])
                 others[code] = dict(zip(places, tokens, strict=True))
         return cls(encode([row[PIVOT] for row in rows]), others, end_of_text)
 
