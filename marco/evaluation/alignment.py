@@ -2,8 +2,9 @@
 
 A paragraph's embedding is the mean of its tokens' hidden states. Of each paragraph of a language
 the nearest English one by cosine is looked for, and the reverse; the accuracy is the share whose
-nearest is the translation, over both directions. Layer 0 is the embedding table, layer l what
-decoder layer l puts out, before the norm above the last one.
+nearest is the translation, over both directions. Layer l is what decoder layer l puts out, before
+the norm above the last one. Layer 0 is the embedding table: what words that look alike in two
+languages find by themselves (an untrained model has .2 there in Italian), so it is never the best.
 
 The paragraphs are those of the Universal Declaration of Human Rights, of articles that have as many
 of them in a language as in English: 50 in most languages, 10 of them in the held-out articles 26 to
@@ -12,9 +13,9 @@ is and not what the text says: `centred` takes each side's mean off first. With 
 SmolLM2-135M finds .85 in French, .72 in Chinese, .43 in German, .28 in Russian and .13 in Swahili;
 without, .22, .24, .11, .05 and .06.
 
-What it cannot tell: words that look alike in two languages help, and the best of many layers is
-above chance even at random (of 25 layers 0.06 for 50 paragraphs, 0.29 for 10). A run that trains on
-articles of the declaration as translations should be measured on the others.
+The best of many layers is above chance even at random: of 25 layers 0.06 for 50 paragraphs, 0.29
+for 10. A run that trains on articles of the declaration as translations should be measured on the
+others.
 """
 
 from __future__ import annotations
@@ -60,8 +61,8 @@ class Alignment:
 
     @property
     def layer(self) -> int:
-        """The layer that aligns best, the lowest of several."""
-        return max(range(len(self.accuracies)), key=lambda layer: self.accuracies[layer])
+        """The decoder layer, from 1, that aligns best; the lowest of several."""
+        return max(range(1, len(self.accuracies)), key=lambda layer: self.accuracies[layer])
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields, and the best layer, as a dictionary that JSON can hold."""
@@ -243,7 +244,7 @@ def retrieval(a: Tensor, b: Tensor, centred: bool = True) -> Tensor:
         best = cosines.amax(direction)
         # equal embeddings, whose cosines differ by rounding alone
         ties = (cosines >= best.unsqueeze(direction) - 1e-12).sum(direction)
-        shares.append(((right >= best - 1e-12) / ties).mean(1))
+        shares.append(((right >= best - 1e-12).double() / ties).mean(1))
     return (shares[0] + shares[1]) / 2
 
 

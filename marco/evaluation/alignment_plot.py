@@ -17,6 +17,8 @@ def alignment_heatmap(path: Path, found: Sequence[Alignment], title: str = "") -
         found: what one probe measured.
         title: behind the plot's own.
     """
+    from matplotlib.ticker import MaxNLocator
+
     if not found:
         return False
     of_language = {each.language: each for each in found}
@@ -29,6 +31,7 @@ def alignment_heatmap(path: Path, found: Sequence[Alignment], title: str = "") -
     )
     axis.set_yticks(range(len(rows)), [display_name(each.language) for each in rows], fontsize=8.5)
     axis.plot([each.layer for each in rows], range(len(rows)), "w.", markersize=4)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.set_xlabel("Layer (0: embeddings; dot: the best)")
     heading = "Paragraphs whose English translation is nearest"
     axis.set_title(f"{heading} {title}".rstrip(), fontsize=10, loc="left", fontweight="bold")
