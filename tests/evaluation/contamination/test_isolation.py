@@ -20,7 +20,7 @@ def test_it_is_the_limit_of_a_forest(shape: str) -> None:
         values = values[:6]
     elif shape == "equal":
         values[:] = -3.0
-    trees = 1000
+    trees = 300
     forest = IsolationForest(n_estimators=trees, max_samples=len(values), random_state=0)
     wanted = forest.fit(values[:, None]).decision_function(values[:, None])[values.argmax()]
     found = decision_of_maximum(values[None])[0]

@@ -23,7 +23,7 @@ WORDS = [f"w{number}" for number in range(120)]
 LABELS = ("\nA. ", "\nB. ", "\nC. ", "\nD. ")
 
 
-def questions(seed: int, count: int = 48) -> list[ChoiceItem]:
+def questions(seed: int, count: int = 32) -> list[ChoiceItem]:
     draw = random.Random(seed)
     return [
         ChoiceItem(

@@ -71,7 +71,7 @@ class Scripted:
 
 
 def test_a_model_trained_on_a_task_is_flagged(trained: Any) -> None:
-    seen, unseen = prepare(documents(0, 48)), prepare(documents(1, 48))
+    seen, unseen = prepare(documents(0, 32)), prepare(documents(1, 32))
     published = asked(seen)
     model = trained(lambda step: published)
     p, share, outliers = option_order_rows(model, [seen])
