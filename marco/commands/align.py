@@ -1,9 +1,10 @@
 """How well each layer of a model aligns languages with English, over parallel paragraphs.
 
-marco align model.path=Qwen/Qwen2-0.5B
-marco align model.path=my_model languages=[swh,yor,cmn] plot=alignment.png
+marco align model.path=runs/last
+marco align model.path=Qwen/Qwen2-0.5B languages=[swh,yor,cmn] plot=alignment.png
 
-model.path=…         a model folder of transformers, or a name on the hub
+model.path=…         a run, a folder of transformers, a .gguf file or a hub name
+model.checkpoint=…   of a run: a step, last or best
 languages=[…]        left out, the 29 of Marco-LLM
 articles=1-30        of the Universal Declaration of Human Rights; a run holds out 26-30
 centred=true         take each language's mean embedding off before comparing
@@ -22,12 +23,14 @@ from typing import TYPE_CHECKING, Any
 from marco.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel
 
     from marco.evaluation.alignment import Alignment
+    from marco.tokenizers import Tokenizer
 
 DEFAULTS = {
     "model.path": "",
+    "model.checkpoint": "",
     "languages": "",
     "articles": "1-30",
     "centred": "true",
@@ -56,13 +59,16 @@ def main(arguments: list[str]) -> int:
 
     from marco.data.udhr import article_numbers
     from marco.languages import canonical
+    from marco.models.kernels import Kernels
+    from marco.training.loading import ModelChoice
 
     article_numbers("articles", options["articles"])
     codes = canonical(names) if names else list(LANGUAGES)
-    network, tokenizer = load(options["model.path"])
+    model = ModelChoice(options["model.path"], options["model.checkpoint"] or None)
+    loaded = model.load(Kernels())
     found = align(
-        network,
-        tokenizer,
+        loaded.root.network,
+        loaded.tokenizer,
         codes,
         articles=options["articles"],
         centred=options["centred"] == "true",
@@ -78,7 +84,7 @@ def main(arguments: list[str]) -> int:
 
 def align(
     network: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: Tokenizer,
     languages: Sequence[str],
     *,
     articles: str = "1-30",
@@ -89,7 +95,7 @@ def align(
 
     Args:
         network: a Qwen2 or Qwen3 of transformers.
-        tokenizer: of transformers.
+        tokenizer: its vocabulary.
         languages: canonical codes.
         articles: see `Probe`.
         centred: see `marco.evaluation.alignment`.
@@ -105,11 +111,6 @@ def align(
     layers = layers_of(network)
     if not layers:
         raise ConfigError(f"a {type(network).__name__} has no decoder layers to look into.")
-    first = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
-
-    def encode(texts: Sequence[str]) -> list[list[int]]:
-        ids: list[list[int]] = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
-        return ids
 
     def forward(ids: Any, positions: Any) -> None:
         masks = packings(network.config, positions) if is_fused(network) else None
@@ -117,28 +118,13 @@ def align(
             input_ids=ids, attention_mask=masks, position_ids=positions, use_cache=False
         )
 
-    probe = Probe.of(languages, encode, first, articles)
+    probe = Probe.of(languages, tokenizer.encode_batch, tokenizer.end_of_text, articles)
     if not probe.others:
         raise ConfigError(
             f"languages={','.join(languages)}: none but English has paragraphs in "
             f"articles={articles}."
         )
     return probe.run(network, layers, forward, max_tokens=max_tokens, centred=centred)
-
-
-def load(path: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load a model with its tokenizer.
-
-    Raises:
-        ConfigError: nothing is there that transformers can load.
-    """
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    try:
-        network = AutoModelForCausalLM.from_pretrained(path, dtype="auto")
-        return network, AutoTokenizer.from_pretrained(path)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"model.path={path} cannot be loaded: {error}") from error
 
 
 def report(found: Sequence[Alignment], output: str) -> None:
