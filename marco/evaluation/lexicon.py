@@ -54,61 +54,81 @@ class Question:
     answer: int
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Four concepts, each as its names in two languages; the ``answer``-th is the one asked."""
+
+    options: tuple[tuple[str, str], ...]
+    answer: int
+
+
 def make_questions(names: Names, speaker: Speaker, count: int | None, seed: int) -> list[Question]:
-    """Draw at most ``count`` questions (None: all) in each direction for one language.
+    """Draw at most ``count`` questions (None: all) in each direction for one language."""
+    if speaker.locale is None or speaker.locale == ENGLISH:
+        return []
+    questions = []
+    for choice in draw_choices(names, ENGLISH, speaker.locale, count, seed):
+        english, foreign = choice.options[choice.answer]
+        questions += [
+            Question(
+                speaker.language,
+                "from_english",
+                f"English: {english}\n{speaker.name}:",
+                tuple(f" {name}" for _, name in choice.options),
+                choice.answer,
+            ),
+            Question(
+                speaker.language,
+                "to_english",
+                f"{speaker.name}: {foreign}\nEnglish:",
+                tuple(f" {name}" for name, _ in choice.options),
+                choice.answer,
+            ),
+        ]
+    return questions
+
+
+def draw_choices(
+    names: Names, first: str, second: str, count: int | None, seed: int
+) -> list[Choice]:
+    """Draw at most ``count`` concepts (None: all), each with three others, for two locales.
 
     The draw orders concepts by a hash of the seed and the concept alone, so it is the same whatever
     other languages are asked, and languages share their concepts as far as they name them. Only
-    everyday names are used: a single word in English (banana, not "man kneeling"), and in the
-    language neither the English word itself nor a description with punctuation.
+    everyday names are used: a single word in English (banana, not "man kneeling"), no description
+    with punctuation, and not the same word in both languages.
     """
-    if speaker.locale is None or speaker.locale == ENGLISH:
-        return []
-    foreign_names = names(speaker.locale)
+    ours, theirs = names(first), names(second)
     pairs = {
-        concept: (english, foreign_names[concept])
+        concept: (ours[concept], theirs[concept])
         for concept, english in names(ENGLISH).items()
-        if concept in foreign_names and _everyday(concept, english, foreign_names[concept])
+        if concept in ours
+        and concept in theirs
+        and _everyday(concept, english, ours[concept], theirs[concept])
     }
     if len(pairs) < OPTIONS:
         return []
     asked = sorted(pairs, key=lambda concept: _hash(seed, "asked", concept))[:count]
     others = sorted(pairs, key=lambda concept: _hash(seed, "distractor", concept))
-    questions = []
+    choices = []
     for concept in asked:
         draw = _hash(seed, "order", concept)
         wrong = _distractors(pairs, concept, others, draw)
         if len(wrong) < OPTIONS - 1:
             continue
         answer = draw % OPTIONS
-        chosen = [pairs[name] for name in (*wrong[:answer], concept, *wrong[answer:])]
-        english, foreign = pairs[concept]
-        questions += [
-            Question(
-                speaker.language,
-                "from_english",
-                f"English: {english}\n{speaker.name}:",
-                tuple(f" {name}" for _, name in chosen),
-                answer,
-            ),
-            Question(
-                speaker.language,
-                "to_english",
-                f"{speaker.name}: {foreign}\nEnglish:",
-                tuple(f" {name}" for name, _ in chosen),
-                answer,
-            ),
-        ]
-    return questions
+        chosen = (*wrong[:answer], concept, *wrong[answer:])
+        choices.append(Choice(tuple(pairs[name] for name in chosen), answer))
+    return choices
 
 
-def _everyday(concept: str, english: str, foreign: str) -> bool:
+def _everyday(concept: str, english: str, first: str, second: str) -> bool:
     return (
         int(concept.split()[0].removeprefix("U+"), 16) >= 0x2600  # pictures, not punctuation
         and english.isalpha()
         and english.isascii()
-        and english.casefold() != foreign.casefold()
-        and not any(mark in foreign for mark in "(:,/“")
+        and first.casefold() != second.casefold()
+        and not any(mark in first + second for mark in "(:,/“")
     )
 
 
@@ -116,16 +136,15 @@ def _distractors(
     pairs: Mapping[str, tuple[str, str]], concept: str, others: Sequence[str], start: int
 ) -> list[str]:
     """Walk the shuffled concepts from ``start`` for three with names of their own on both sides."""
-    seen_english = {pairs[concept][0].casefold()}
-    seen_foreign = {pairs[concept][1].casefold()}
+    seen_first, seen_second = ({name.casefold()} for name in pairs[concept])
     found: list[str] = []
     for step in range(len(others)):
         other = others[(start + step) % len(others)]
-        english, foreign = (name.casefold() for name in pairs[other])
-        if english in seen_english or foreign in seen_foreign:
+        first, second = (name.casefold() for name in pairs[other])
+        if first in seen_first or second in seen_second:
             continue
-        seen_english.add(english)
-        seen_foreign.add(foreign)
+        seen_first.add(first)
+        seen_second.add(second)
         found.append(other)
         if len(found) == OPTIONS - 1:
             break

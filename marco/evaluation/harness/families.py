@@ -20,7 +20,7 @@ from marco.evaluation.harness.score import score
 from marco.evaluation.items import Item
 from marco.evaluation.rows import FAILED, Row
 from marco.evaluation.suite.build import build
-from marco.evaluation.suite.places import folders, places
+from marco.evaluation.suite.places import Place, folders, places
 from marco.evaluation.suite.task_set import TaskSet
 from marco.evaluation.task import Scorer
 from marco.languages import get
@@ -101,6 +101,13 @@ class Family:
         return Identifier(list(self.languages)) if generates else None
 
 
+def _chosen(place: Place, languages: Collection[str] | None) -> bool:
+    """Whether a task's language is measured; into it from a language that is, or from English."""
+    if languages is None:
+        return True
+    return place.language in languages and place.source in (None, "eng", *languages)
+
+
 def prepare_family(
     name: str, task_set: TaskSet, how: Preparation, minutes_per_task: float | None = None
 ) -> Family:
@@ -113,7 +120,7 @@ def prepare_family(
         ConfigError: a name that no task has.
     """
     found = places(name, task_set, how.include_path)
-    chosen = [p for p in found if how.languages is None or p.language in how.languages]
+    chosen = [place for place in found if _chosen(place, how.languages)]
     if not chosen:
         log.warning(
             "evaluation.tasks.%s measures %s, and none of these languages is evaluated: "

@@ -92,7 +92,7 @@ def check_yaml(leaf: str, task_set: TaskSet) -> None:
     metrics = {metric["metric"] for metric in yaml_of["metric_list"]}
     assert set(task_set.metrics or []) <= metrics, leaf
     splits = {yaml_of.get(f"{kind}_split") for kind in ("training", "validation", "test")}
-    splits |= UNNAMED_SPLITS.get(yaml_of["dataset_path"], set())
+    splits |= UNNAMED_SPLITS.get(yaml_of.get("dataset_path"), set())
     assert task_set.split is None or task_set.split in splits, leaf
 
 
