@@ -24,7 +24,7 @@ from marco.languages import MARCO_LANGUAGES, all_languages, get
 
 Evaluate = Callable[..., dict[str, Any]]
 
-SOME = ("swh", "tha", "cmn", "arb")
+SOME = ("swh", "tha", "arb")
 
 
 def names(family: str) -> list[str]:

@@ -16,6 +16,7 @@ from marco.evaluation.tasks.embedded.declarations import (
     TRAINING,
     articles,
     drawn,
+    paragraphs,
 )
 from marco.evaluation.tasks.embedded.pieces import cut, separator
 from marco.languages import get
@@ -94,7 +95,7 @@ def _others(pieces: dict[Place, str], asked: Place) -> list[str]:
 
 
 def _pieces(code: str, number: int) -> list[str]:
-    text = separator(code).join(articles(code).get(number, "").split("\n"))
+    text = separator(code).join(paragraphs(code, [number]).values())
     return cut(text, _count(number), separator(code))
 
 

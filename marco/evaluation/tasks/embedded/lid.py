@@ -13,6 +13,7 @@ from marco.evaluation.tasks.embedded.declarations import (
     HELD_OUT,
     RULER,
     TRAINING,
+    Place,
     aligned,
     articles,
     declared,
@@ -58,20 +59,21 @@ def documents(language: str, **_: object) -> dict[str, datasets.Dataset]:
     }
 
 
-def _question(asked: Language, place: tuple[int, int], text: str) -> dict[str, Any]:
-    others = _others(asked, place, text)
+def _question(asked: Language, place: Place, text: str) -> dict[str, Any]:
+    shown = opening(text, SHOWN, separator(asked.code))
+    others = _others(asked, place, shown)
     answer = drawn("answer", asked.code, place) % OPTIONS
     choices = [*others[:answer], asked, *others[answer:]]
     return {
         "id": f"{asked.code}/{place[0]}.{place[1]}",
-        "text": opening(text, SHOWN, separator(asked.code)),
+        "text": shown,
         "choices": [choice.name for choice in choices],
         "answer": answer,
     }
 
 
-def _others(asked: Language, place: tuple[int, int], text: str) -> list[Language]:
-    """Return the three nearest languages in a drawn order; none that has this very paragraph."""
+def _others(asked: Language, place: Place, shown: str) -> list[Language]:
+    """Return the three nearest languages in a drawn order; none that has this very text."""
 
     def distance(other: Language) -> tuple[int, int]:
         script, family = other.script == asked.script, other.family == asked.family
@@ -80,7 +82,7 @@ def _others(asked: Language, place: tuple[int, int], text: str) -> list[Language
     found = (
         other
         for other in sorted(_known(), key=distance)
-        if other.code != asked.code and text not in articles(other.code).get(place[0], "")
+        if other.code != asked.code and shown not in articles(other.code).get(place[0], "")
     )
     return [next(found) for _ in range(OPTIONS - 1)]
 
