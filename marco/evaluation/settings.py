@@ -83,6 +83,11 @@ class SweepSettings:
             folder = getattr(self, key)
             if folder is not None and not folder.expanduser().is_dir():
                 raise ConfigError(f"evaluation.{key}={folder}: there is no such folder.")
+        for name, on in {"likelihood": self.likelihood, "lexicon": self.lexicon}.items():
+            if on and name in self.tasks:
+                raise ConfigError(
+                    f"evaluation.tasks.{name} has the name of evaluation.{name}: choose another."
+                )
         if self.languages == []:
             raise ConfigError(
                 "evaluation.languages=[]: name at least one language, or use null for all; "
@@ -144,7 +149,8 @@ class SweepSettings:
             if error.name is None or error.name.startswith("marco"):
                 raise
             raise ConfigError(
-                f'evaluation.tasks needs the package {error.name}: pip install "marco-train[eval]".'
+                f"evaluation.tasks needs the package {error.name}: "
+                'pip install "marco-train[eval]", or choose evaluation=default.'
             ) from error
         return {name: places(name, found, self.include_path) for name, found in self.tasks.items()}
 

@@ -24,7 +24,7 @@ def test_every_choice_says_when_to_choose_it_and_binds(path: Path) -> None:
     assert set(cfg.evaluation) - {"_target_"} == set(SweepSettings.__dataclass_fields__)
     assert settings.row_length == 384
     assert settings.enabled is (path.stem != "none")
-    assert settings.lexicon is (path.stem == "default")
+    assert settings.lexicon is (path.stem in ("default", "embedded"))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from typing import Any
 from marco.evaluation.generations.identifier import Identifier
 from marco.evaluation.generations.measure import measure
 from marco.evaluation.harness.answer import answer
-from marco.evaluation.harness.prepared import PreparedTask, requests_of
+from marco.evaluation.harness.prepared import PreparedTask, quiet, requests_of
 from marco.evaluation.harness.rows import Outcome, reason_of, task_rows
 from marco.evaluation.harness.score import score
 from marco.evaluation.items import Item
@@ -138,7 +138,8 @@ def prepare_family(
         failure: Exception | None = None
         try:
             own = folders(how.include_path)
-            task = build(place.leaf, task_set, data_dir=how.data_dir, include_path=own)
+            with quiet():
+                task = build(place.leaf, task_set, data_dir=how.data_dir, include_path=own)
             requests = requests_of(task, limit, how.chat_template, how.tokenizer_name)
         except Exception as error:  # a task's own code, the hub, a file
             failure = error

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +52,7 @@ def requests_of(
     Raises:
         Whatever the task raises over its documents.
     """
-    with contextlib.redirect_stderr(io.StringIO()):  # a progress bar of each task
+    with contextlib.redirect_stderr(io.StringIO()), quiet():  # a progress bar of each task
         task.build_all_requests(
             limit=limit,
             rank=0,
@@ -61,3 +62,15 @@ def requests_of(
             tokenizer_name=tokenizer_name,
         )
     return tuple(task.instances)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without lm-eval's lines of log, several of each of hundreds of tasks; errors are raised."""
+    log = logging.getLogger("lm_eval")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)

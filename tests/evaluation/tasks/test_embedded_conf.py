@@ -39,7 +39,7 @@ def rows_of(families: list[Any], lm: LM) -> dict[tuple[str, str], Row]:
 
 def test_rows(families: list[Any], cheat: LM, guess: LM) -> None:
     found = rows_of(families, cheat)
-    tasks = ("translate", "lexicon", "lid", "cloze")
+    tasks = ("translate", "lid", "cloze")
     assert set(found) == {(task, language) for task in tasks for language in LANGUAGES}
     for (task, _), row in found.items():
         assert row.value == (100 if task == "translate" else 1)
