@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 
 from marco.errors import ConfigError
+from marco.evaluation.lm.head import log_probabilities
 from marco.evaluation.lm.prefixes import Beginning, Ints, Question, Row, plan
 from marco.evaluation.scoring import ALONE, Progress, Shard, scoring_mode
 from marco.models.attention import register
@@ -19,9 +20,6 @@ from marco.models.settings import SUPPORTED_ARCHITECTURES
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-#: Scored places whose logits exist at once: 128 × 151,936 × 4 bytes are 78 MB.
-CHUNK = 128
 
 #: The log-likelihood in nats, and whether greedy decoding would have written the same.
 Answer = tuple[float, bool]
@@ -152,16 +150,8 @@ def _scored(
     network: PreTrainedModel, hidden: Tensor, row: Row, limit: int | None
 ) -> tuple[list[float], list[bool]]:
     places, targets = (torch.from_numpy(x).to(hidden.device) for x in (row.places, row.targets))
-    nats, same = [], []
-    for at in range(0, len(places), CHUNK):
-        logits = network.lm_head(hidden[places[at : at + CHUNK]]).float()
-        if limit is not None:
-            logits = logits[:, :limit]
-        wanted = targets[at : at + CHUNK]
-        chosen = logits.gather(1, wanted[:, None])[:, 0]
-        nats.append(chosen - logits.logsumexp(1))
-        same.append(logits.argmax(1) == wanted)
+    nats, same = log_probabilities(network.lm_head, hidden[places], targets, limit)
     counts = row.counts.tolist()
-    values = torch.cat(nats).double().cpu().split(counts)  # type: ignore[no-untyped-call]
-    greedy = torch.cat(same).cpu().split(counts)  # type: ignore[no-untyped-call]
+    values = nats.double().cpu().split(counts)  # type: ignore[no-untyped-call]
+    greedy = same.cpu().split(counts)  # type: ignore[no-untyped-call]
     return [float(x.sum()) for x in values], [bool(x.all()) for x in greedy]

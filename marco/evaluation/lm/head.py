@@ -1,0 +1,82 @@
+"""The head where something is scored: a tile of the vocabulary at a time, its softmax as it goes.
+
+A tile's logits are used up before the next are made, so they stay in a core's cache, in one place;
+all 151,936 of a few tokens would be 78 MB, which the operating system has to find anew each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from marco.kernels.torch_path.types import compute_type
+from marco.models.fused_layers import is_plain
+
+#: Tokens and rows of the head whose logits exist at once, by kind of device.
+TOKENS = {"cpu": 1024, "cuda": 1024}
+ROWS = {"cpu": 2048, "cuda": 32_768}
+#: Tokens at once where the head is not a plain product, and gives all of its rows.
+FEW_TOKENS = 128
+
+
+def log_probabilities(
+    head: nn.Module, hidden: Tensor, targets: Tensor, limit: int | None
+) -> tuple[Tensor, Tensor]:
+    """Score what comes next.
+
+    Args:
+        head: of a language model, [tokens, hidden] → [tokens, rows].
+        hidden: [tokens, hidden].
+        targets: int64 [tokens].
+        limit: rows from there on get no probability; None: all do.
+
+    Returns:
+        fp32 [tokens], the log-probability of each target in nats; bool [tokens], whether it is the
+        likeliest (of equally likely ones, the first).
+    """
+    plain = isinstance(head, nn.Linear) and is_plain(head)
+    size = TOKENS.get(hidden.device.type, FEW_TOKENS) if plain else FEW_TOKENS
+    made = [
+        _score(_tiles(head, some, limit) if plain else iter([head(some)[:, :limit]]), wanted)
+        for some, wanted in zip(hidden.split(size), targets.split(size), strict=True)  # type: ignore[no-untyped-call]
+    ]
+    nats, same = zip(*made, strict=True)
+    return torch.cat(nats), torch.cat(same)
+
+
+def _tiles(head: nn.Module, hidden: Tensor, limit: int | None) -> Iterator[Tensor]:
+    """Logits of one part of the rows after the other, each in the place of the one before."""
+    kind = compute_type(hidden)
+    weight, bias = head.weight[:limit], None if head.bias is None else head.bias[:limit]
+    hidden, size = hidden.to(kind), ROWS.get(hidden.device.type, 2048)
+    room = hidden.new_empty(len(hidden) * min(size, len(weight)))
+    for start in range(0, len(weight), size):
+        part = weight[start : start + size].to(kind)
+        logits = room[: len(hidden) * len(part)].view(len(hidden), len(part))
+        torch.mm(hidden, part.T, out=logits)
+        yield logits if bias is None else logits.add_(bias[start : start + size])
+
+
+def _score(tiles: Iterator[Tensor], targets: Tensor) -> tuple[Tensor, Tensor]:
+    """The logits are overwritten."""
+    top = torch.full(targets.shape, -torch.inf, device=targets.device)
+    total, chosen = torch.zeros_like(top), top.clone()
+    same = torch.zeros_like(targets, dtype=torch.bool)
+    start = 0
+    for tile in tiles:
+        logits, rows = tile.float(), tile.shape[1]
+        places = targets - start
+        inside = (places >= 0) & (places < rows)
+        found = logits.gather(1, places.clamp(0, rows - 1)[:, None])[:, 0]
+        chosen = torch.where(inside, found, chosen)
+        best = logits.amax(1)
+        same &= best <= top
+        likeliest = inside & (found == best) & (best > top)
+        if likeliest.any():  # mostly not: places of all maxima would cost 8 % of everything
+            same[likeliest] = logits[likeliest].argmax(1) == places[likeliest]
+        above = torch.maximum(top, best)
+        total = total * (top - above).exp() + logits.sub_(above[:, None]).exp_().sum(1)
+        top, start = above, start + rows
+    return chosen - top - total.log(), same
