@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from marco.kernels.torch_path import native
 from marco.kernels.torch_path.types import compute_type
 from marco.models.fused_layers import is_plain
 
@@ -66,21 +67,32 @@ def _tiles(head: Any, hidden: Tensor, limit: int | None) -> Iterator[Tensor]:
 def _score(tiles: Iterator[Tensor], targets: Tensor) -> tuple[Tensor, Tensor]:
     """The logits are overwritten."""
     top = torch.full(targets.shape, -torch.inf, device=targets.device)
-    total, chosen = torch.zeros_like(top), top.clone()
+    chosen, sums = top.clone(), []
     same = torch.zeros_like(targets, dtype=torch.bool)
     start = 0
-    for tile in tiles:
-        logits, rows = tile.float(), tile.shape[1]
+    for logits in tiles:
+        rows = logits.shape[1]
         places = targets - start
         inside = (places >= 0) & (places < rows)
-        found = logits.gather(1, places.clamp(0, rows - 1)[:, None])[:, 0]
+        found = logits.gather(1, places.clamp(0, rows - 1)[:, None])[:, 0].float()
         chosen = torch.where(inside, found, chosen)
-        best = logits.amax(1)
+        best = logits.amax(1).float()
         same &= best <= top
         likeliest = inside & (found == best) & (best > top)
         if likeliest.any():  # mostly none; the place of every maximum takes 5 % of the product
             same[likeliest] = logits[likeliest].argmax(1) == places[likeliest]
-        above = torch.maximum(top, best)
-        total = total * (top - above).exp() + logits.sub_(above[:, None]).exp_().sum(1)
-        top, start = above, start + rows
-    return chosen - top - total.log(), same
+        top = torch.maximum(top, best)
+        sums.append(_log_sum_exp(logits, best))
+        start += rows
+    return chosen - torch.stack(sums).logsumexp(0), same
+
+
+def _log_sum_exp(logits: Tensor, top: Tensor) -> Tensor:
+    """fp32 [tokens]; `top` is the largest of each. The logits are overwritten."""
+    if not (native.fits(logits) and native.available()):
+        return logits.float().sub_(top[:, None]).exp_().sum(1).log() + top
+    tokens, rows = logits.shape
+    losses, first = torch.empty_like(top), torch.zeros(tokens, dtype=torch.long)
+    kind = native.is_bf16(logits)
+    native.call("cross_entropy", logits, kind, tokens, rows, first, losses, None, 0.0, 0.0)
+    return losses + logits[:, 0].float()

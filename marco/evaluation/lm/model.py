@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 #: lm-eval's, of a model that does not say how much it takes.
 DEFAULT_LENGTH = 2048
 
+#: Tokens in one forward, by kind of device. On a CPU more take longer (15 % at 2,400, Qwen2-0.5B's
+#: layers): their activations are so large that the operating system finds their pages anew.
+TOKENS = {"cpu": 1024, "cuda": 4096}
+
 
 class MarcoLM(LM):  # type: ignore[misc]
     """A causal model of transformers in lm-eval's interface.
@@ -36,7 +40,7 @@ class MarcoLM(LM):  # type: ignore[misc]
         tokenizer: of transformers.
         vocabulary_limit: ids from there on get no probability; None: all rows of the head do.
         max_length: tokens that the model takes; None: what its config says.
-        max_tokens: tokens in one forward.
+        max_tokens: tokens in one forward; None: as many as suit the device.
         end_of_text: what a text without context is conditioned on; None: the tokenizer's.
         shard: this process's share of the work.
         cache: responses of earlier evaluations; of one process alone, since ranks that know
@@ -54,7 +58,7 @@ class MarcoLM(LM):  # type: ignore[misc]
         *,
         vocabulary_limit: int | None = None,
         max_length: int | None = None,
-        max_tokens: int = 4096,
+        max_tokens: int | None = None,
         end_of_text: int | None = None,
         shard: Shard = ALONE,
         cache: RequestCache | None = None,
@@ -68,7 +72,7 @@ class MarcoLM(LM):  # type: ignore[misc]
         self.vocabulary_limit = vocabulary_limit
         own: int = getattr(network.config, "max_position_embeddings", DEFAULT_LENGTH)
         self.max_length = max_length or own
-        self.max_tokens = max_tokens
+        self.max_tokens = max_tokens or TOKENS.get(network.device.type, 4096)
         self.progress = progress
         self._shard = shard
         self._cache = cache
