@@ -1,6 +1,6 @@
 """The head where something is scored: a tile of the vocabulary at a time, its softmax as it goes.
 
-A tile's logits are used up before the next are made, so they stay in a core's cache, in one place;
+A tile's logits are used up before the next are made, so they stay in the cache;
 all 151,936 of a few tokens would be 78 MB, which the operating system has to find anew each time.
 """
 
@@ -11,7 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from marco.evaluation.lm.generate_products import packed
 from marco.kernels.torch_path import native
 from marco.kernels.torch_path.types import compute_type
 from marco.models.fused_layers import is_plain
@@ -19,6 +21,8 @@ from marco.models.fused_layers import is_plain
 #: Tokens and rows of the head whose logits exist at once, by kind of device.
 TOKENS = {"cpu": 1024, "cuda": 1024}
 ROWS = {"cpu": 2048, "cuda": 32_768}
+#: Tokens for which it pays on a CPU to bring the weights into its library's order.
+ORDERED = 512
 #: Tokens at once where the head is not a plain product, and gives all of its rows.
 FEW_TOKENS = 128
 
@@ -49,19 +53,16 @@ def log_probabilities(
 
 
 def _tiles(head: Any, hidden: Tensor, limit: int | None) -> Iterator[Tensor]:
-    """Logits of one part of the rows after the other, each in the place of the one before."""
+    """Logits of one part of the rows after the other."""
     kind = compute_type(hidden)
     weight, bias = head.weight[:limit], None if head.bias is None else head.bias[:limit]
     hidden, size = hidden.to(kind), ROWS.get(hidden.device.type, 2048)
-    room = hidden.new_empty(len(hidden) * min(size, len(weight)))
     for start in range(0, len(weight), size):
         part = weight[start : start + size].to(kind)
-        logits = room[: len(hidden) * len(part)].view(len(hidden), len(part))
-        if bias is None:
-            torch.mm(hidden, part.T, out=logits)
-        else:
-            torch.addmm(bias[start : start + size].to(kind), hidden, part.T, out=logits)
-        yield logits
+        more = None if bias is None else bias[start : start + size].to(kind)
+        # Ordered for each product anew, 1,000 tokens still take 12 % less than by a plain one.
+        product = packed([part], more, len(hidden)) if len(hidden) >= ORDERED else None
+        yield functional.linear(hidden, part, more) if product is None else product(hidden)
 
 
 def _score(tiles: Iterator[Tensor], targets: Tensor) -> tuple[Tensor, Tensor]:
