@@ -56,7 +56,7 @@ def evaluate(point: Point) -> tuple[str, Evaluation]:
     """Load the model, measure, write and show it; returns its title and what was measured."""
     from marco.evaluation.results.table import Measured
     from marco.evaluation.standalone import CACHE, measure, publish
-    from marco.evaluation.task_table import OF_TEXTS, task_tables
+    from marco.evaluation.task_table import OPTIONAL, task_tables
     from marco.tracking.console import console
     from marco.training.allocator import keep_pages
     from marco.training.log import set_up_logging
@@ -104,7 +104,7 @@ def evaluate(point: Point) -> tuple[str, Evaluation]:
     title = " · ".join([loaded.name, *([loaded.checkpoint] if loaded.checkpoint else [])])
     for table in task_tables(found.rows, f"{title} · {point.evaluation}"):
         console().print(table)
-    failed = [row for row in found.rows if row.subtask is None and row.metric not in OF_TEXTS]
+    failed = [row for row in found.rows if row.subtask is None and row.metric not in OPTIONAL]
     for reason in dict.fromkeys(row.reason for row in failed):
         if reason:
             console().print(reason, style="yellow", soft_wrap=True, markup=False)

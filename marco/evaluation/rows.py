@@ -23,6 +23,12 @@ METRICS: dict[str, Direction | None] = {
     "wrong_language": "lower",
     "wrong_script": "lower",
     "repetition": "lower",
+    "alignment": "higher",
+    "overlap": "lower",
+    "overlap_ngrams": "lower",
+    "option_order_p": "higher",
+    "option_order_share": "lower",
+    "option_order_outliers": "lower",
     "length_ratio": None,
     "too_short": None,
 }

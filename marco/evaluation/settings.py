@@ -35,9 +35,10 @@ class SweepSettings:
         at_end: evaluate after the last step ("after" in the summary).
         items_per_language: lexicon questions a language, in each of the two directions; documents
             a language of each task set that says nothing itself. null: all.
-        max_tokens: tokens in one forward of the evaluation (at least one row).
+        max_tokens: tokens in one forward of the evaluation (at least one row); null lets the
+            device decide.
         row_length: tokens in a row; longer documents are scored in windows that overlap by half.
-            null means ``max_tokens``; better is the length the model is trained on.
+            null means one forward's; better is the length the model is trained on.
         languages: the languages evaluated; null means all that have held-out text; ``[all]`` also
             the tasks' others.
         seed: draws the lexicon's questions. Keep it, or scores of two runs don't compare.
@@ -46,6 +47,9 @@ class SweepSettings:
         minutes_per_task: a task that takes longer is reported as failed; null: as long as it takes,
             as always with several processes, whose clocks may not agree.
         chat_template: render prompts by the tokenizer's chat template.
+        option_order: also test whether the model prefers the published order of an item's options,
+            as one that has seen the items does.
+        ngrams: also look the tasks' documents up in this index of a training text (`marco ngrams`).
     """
 
     likelihood: bool = True
@@ -55,7 +59,7 @@ class SweepSettings:
     at_end: bool = True
     tasks: dict[str, TaskSet] = field(default_factory=dict)
     items_per_language: int | None = 16
-    max_tokens: int = 4096
+    max_tokens: int | None = None
     row_length: int | None = None
     languages: list[str] | None = None
     seed: int = 0
@@ -63,6 +67,8 @@ class SweepSettings:
     include_path: Path | None = None
     minutes_per_task: float | None = 60
     chat_template: bool = False
+    option_order: bool = False
+    ngrams: Path | None = None
 
     def __post_init__(self) -> None:
         """Check every value that can be checked by itself.
@@ -73,13 +79,12 @@ class SweepSettings:
         for key in ("every_tokens", "items_per_language", "max_tokens", "row_length"):
             value = getattr(self, key)
             if value is not None and value < 1:
-                null = "" if key == "max_tokens" else " or null"
-                raise ConfigError(f"evaluation.{key}={value}: must be at least 1{null}.")
+                raise ConfigError(f"evaluation.{key}={value}: must be at least 1 or null.")
         if self.minutes_per_task is not None and self.minutes_per_task <= 0:
             raise ConfigError(
                 f"evaluation.minutes_per_task={self.minutes_per_task}: must be above 0, or null."
             )
-        for key in ("data_dir", "include_path"):
+        for key in ("data_dir", "include_path", "ngrams"):
             folder = getattr(self, key)
             if folder is not None and not folder.expanduser().is_dir():
                 raise ConfigError(f"evaluation.{key}={folder}: there is no such folder.")

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+#: Tokens in one forward of held-out text, where the settings leave it open.
+MAX_TOKENS = 4096
+
 #: Called with the task's name, the tokens scored and the tokens in all.
 Progress = Callable[[str, int, int], None]
 
@@ -147,7 +150,9 @@ class EvaluationSweep:
         self, task: Task, scorer: Scorer, cache: RequestCache | None
     ) -> tuple[list[Row], list[Item]]:
         """Run a task; marco's own are kept whole, lm-eval's request by request."""
-        if cache is None or task.name in self.settings.tasks:
+        if task.name in self.settings.tasks:
+            return [*task.run(scorer), *self._contamination(task, scorer.lm)], list(task.items)
+        if cache is None:
             return task.run(scorer), list(task.items)
         sizes = (self.settings.max_tokens, self.settings.row_length)
         drawn = (self.settings.items_per_language, self.settings.seed, sorted(task.languages))
@@ -163,6 +168,14 @@ class EvaluationSweep:
             [Row.from_dict(fields) for fields in known["rows"]],
             [Item.from_dict(fields) for fields in known["items"]],
         )
+
+    def _contamination(self, family: Any, lm: MarcoLM) -> list[Row]:
+        option_order, index = self.settings.option_order, self.settings.ngrams
+        if not (option_order or index):
+            return []
+        from marco.evaluation.contamination.report import contamination_rows
+
+        return contamination_rows(lm, family.tasks, option_order=option_order, index=index)
 
     def _language_model(
         self, model: nn.Module, shard: Shard, cache: RequestCache | None
@@ -210,7 +223,7 @@ class _ModelScorer:
             self._model,
             documents,
             self._end_of_text,
-            self._settings.max_tokens,
+            self._settings.max_tokens or MAX_TOKENS,
             row_length=self._settings.row_length,
             shard=self._shard,
             progress=self.progress,
@@ -221,7 +234,7 @@ class _ModelScorer:
             self._model,
             pairs,
             self._end_of_text,
-            self._settings.max_tokens,
+            self._settings.max_tokens or MAX_TOKENS,
             row_length=self._settings.row_length,
             shard=self._shard,
             progress=self.progress,

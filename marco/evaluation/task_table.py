@@ -16,6 +16,8 @@ COLUMNS = 7
 NOTHING = "–"
 #: What is measured of generated texts besides their score.
 OF_TEXTS = ("wrong_language", "wrong_script", "too_short", "length_ratio", "repetition")
+#: What may have no value without anything having failed.
+OPTIONAL = (*OF_TEXTS, "option_order_p", "option_order_share", "option_order_outliers", "overlap")
 
 
 def task_tables(rows: Sequence[Row], title: str) -> Iterator[Table]:
@@ -83,7 +85,7 @@ def _absent(rows: Sequence[Row], code: str, task: str, metric: str) -> str:
     failed = any(
         (row.language, row.task, row.value, row.subtask) == (code, task, None, None)
         and row.metric in (metric, FAILED)
-        and metric not in OF_TEXTS  # what has no value there is no failure
+        and metric not in OPTIONAL
         for row in rows
     )
     return "[red]failed[/red]" if failed else NOTHING

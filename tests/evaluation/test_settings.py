@@ -32,7 +32,7 @@ def test_every_choice_says_when_to_choose_it_and_binds(path: Path) -> None:
     [
         ({"every_tokens": 0}, r"evaluation\.every_tokens=0: must be at least 1 or null"),
         ({"items_per_language": 0}, r"items_per_language=0: must be at least 1 or null\."),
-        ({"max_tokens": 0}, r"evaluation\.max_tokens=0: must be at least 1\."),
+        ({"max_tokens": 0}, r"evaluation\.max_tokens=0: must be at least 1 or null\."),
         ({"minutes_per_task": 0}, "minutes_per_task=0: must be above 0, or null"),
         ({"data_dir": Path("nowhere")}, "data_dir=nowhere: there is no such folder"),
         ({"max_tokens": -1}, r"evaluation\.max_tokens=-1"),

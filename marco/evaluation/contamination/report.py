@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from marco.evaluation.contamination.option_order import OptionOrder, Score, opti
 from marco.evaluation.contamination.overlap import overlap
 from marco.evaluation.contamination.tasks import choice_items, texts
 from marco.evaluation.harness.prepared import PreparedTask
+from marco.evaluation.harness.ranks import in_step
 from marco.evaluation.intervals import wilson
 from marco.evaluation.rows import Row
 from marco.languages import get
@@ -19,9 +21,42 @@ from marco.languages import get
 if TYPE_CHECKING:
     from lm_eval.api.model import LM
 
+log = logging.getLogger(__name__)
+
 #: Items of a language that are tested: 24 texts each, and enough to tell 10 % flagged from 1/24.
 ITEMS = 200
 NO_OPTIONS = "its prompts do not list the options"
+
+
+def contamination_rows(
+    lm: LM, tasks: Sequence[PreparedTask], *, option_order: bool, index: Path | None
+) -> list[Row]:
+    """Return the rows of the ways that are asked for; one that fails says why in a row of its own.
+
+    Args:
+        lm: a model of lm-eval's interface.
+        tasks: of one family.
+        option_order: whether to make that test.
+        index: of n-grams to look the documents up in, or None.
+    """
+    ways: list[tuple[str, Callable[[], list[Row]]]] = []
+    if option_order:
+        ways.append(("option_order_p", lambda: option_order_rows(lm, tasks)))
+    if index is not None:
+        ways.append(("overlap", lambda: overlap_rows(index, tasks)))
+    rows = []
+    for metric, way in ways:
+        try:
+            rows += way()
+        except Exception as error:
+            if in_step():
+                raise
+            reason = f"{type(error).__name__}: {error}"
+            log.warning("%s of %s failed: %s", metric, tasks[0].family, reason)
+            for family, language in dict.fromkeys((t.family, t.language) for t in tasks):
+                group = get(language).group
+                rows.append(Row(family, language, group, metric, None, 0, reason=reason))
+    return rows
 
 
 def option_order_rows(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from marco.evaluation.contamination.choices import ChoiceItem, choice_item
 from marco.evaluation.harness.prepared import PreparedTask
+from marco.evaluation.items import content_id
 
 
 def choice_items(prepared: PreparedTask) -> list[ChoiceItem]:
@@ -25,7 +24,9 @@ def choice_items(prepared: PreparedTask) -> list[ChoiceItem]:
     for doc in _documents(prepared):
         prompt = task.doc_to_text(doc)
         if isinstance(prompt, str):
-            item = choice_item(_id(doc), prepared.language, prompt, task.doc_to_choice(doc), doc)
+            item = choice_item(
+                content_id(doc), prepared.language, prompt, task.doc_to_choice(doc), doc
+            )
             found += [item] if item is not None else []
     return found
 
@@ -56,8 +57,3 @@ def _documents(prepared: PreparedTask) -> Iterator[dict[str, Any]]:
         if request.doc_id not in seen:
             seen.add(request.doc_id)
             yield request.doc
-
-
-def _id(doc: dict[str, Any]) -> str:
-    text = json.dumps(doc, sort_keys=True, ensure_ascii=False, default=str)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]

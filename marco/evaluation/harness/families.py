@@ -52,7 +52,7 @@ class Preparation:
 class Family:
     """The task: lm-eval's tasks of one set, prepared once.
 
-    ``items`` are those of the last run.
+    ``tasks`` are lm-eval's, prepared; ``items`` are those of the last run.
     """
 
     def __init__(
@@ -60,21 +60,21 @@ class Family:
     ) -> None:
         self.name = name
         self.items: list[Item] = []
-        self._tasks = tasks
+        self.tasks = tasks
         self._minutes = minutes_per_task
         self.languages = {task.language: get(task.language).group for task in tasks}
 
     @property
     def metric(self) -> str:
         """The metric reported missing when everything fails."""
-        named = [task.metrics[0] for task in self._tasks if task.metrics]
+        named = [task.metrics[0] for task in self.tasks if task.metrics]
         return named[0] if named else FAILED
 
     def run(self, scorer: Scorer) -> list[Row]:
         """Answer and score every task; one that fails is reported so, and the others go on."""
         outcomes: list[tuple[PreparedTask, Outcome]] = []
         self.items = []
-        for task, responses in answer(scorer.lm, self._tasks, self._minutes, scorer.progress):
+        for task, responses in answer(scorer.lm, self.tasks, self._minutes, scorer.progress):
             outcome: Outcome
             if isinstance(responses, Exception):
                 outcome = responses
@@ -95,7 +95,7 @@ class Family:
         """Made once, where a task generates text."""
         generates = any(
             request.request_type == "generate_until"
-            for task in self._tasks
+            for task in self.tasks
             for request in task.requests[:1]
         )
         return Identifier(list(self.languages)) if generates else None
