@@ -9,7 +9,17 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from marco.config import RunSettings, bind_all, compose, conf_dir
+from marco.config import (
+    RunSettings,
+    Sources,
+    bind_all,
+    bind_root,
+    compose,
+    conf_dir,
+    container,
+)
+from marco.config.evaluate import EvaluateSettings
+from marco.config.generate import GenerateSettings
 from marco.data.documents import Corpus
 from marco.data.fingerprint import stamp
 from marco.data.virtual import VirtualData
@@ -18,7 +28,12 @@ from marco.tokenizers.qwen2 import QwenTokenizer
 from marco.training.checks import check_run, check_settings
 
 ROOT = Path(conf_dir())
-FILES = sorted(path for path in ROOT.rglob("*.yaml") if path != ROOT / "train.yaml")
+FILES = sorted(path for path in ROOT.rglob("*.yaml") if path.parent != ROOT)
+#: The roots of commands, what they are bound to, and what they cannot do without.
+COMMANDS = {
+    "evaluate": (EvaluateSettings, []),
+    "generate": (GenerateSettings, ["prompt=Habari"]),
+}
 SMALL = [
     "model.hidden_size=32",
     "model.intermediate_size=48",
@@ -120,6 +135,22 @@ def test_every_option_says_when_to_choose_it(path: Path) -> None:
     first = lines[1] if lines[0].startswith("# @package") else lines[0]
     assert first.startswith("# ")
     assert len(first) > 30, first
+
+
+def test_every_root_is_a_commands() -> None:
+    assert {path.stem for path in ROOT.glob("*.yaml")} == {"train", *COMMANDS}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_root_binds(name: str, weights: Path) -> None:
+    root, needed = COMMANDS[name]
+    place = f"model.path={weights}"
+    cfg = container(compose([place, *needed], sources=Sources(name=name)))
+    settings = bind_root({"data": None, **cfg} if name == "evaluate" else cfg, root)
+    settings.model.check()
+    assert settings.kernels.backend == "auto"
+    comment = (ROOT / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[0]
+    assert comment.startswith(f"# The root of `marco {name}`")
 
 
 def build(group: str, name: str, run: RunSettings) -> None:

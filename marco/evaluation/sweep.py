@@ -180,11 +180,12 @@ class EvaluationSweep:
     def _language_model(
         self, model: nn.Module, shard: Shard, cache: RequestCache | None
     ) -> MarcoLM:
+        from marco.evaluation.lm.gathered import gathered
         from marco.evaluation.lm.model import MarcoLM
 
         root: Any = model
         return MarcoLM(
-            root.network,
+            gathered(root.network, root.backend),
             self._transformers_tokenizer,
             vocabulary_limit=root.vocabulary_limit,
             max_tokens=self.settings.max_tokens,

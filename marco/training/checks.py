@@ -38,12 +38,6 @@ def check_settings(run: RunSettings) -> None:
             )
         if run.evaluation.enabled:
             run.evaluation.check(run.data.language_codes())
-        if run.evaluation.tasks and run.trainer.strategy == "fsdp2":
-            raise ConfigError(
-                "evaluation.tasks cannot be asked of sharded weights (trainer.strategy=fsdp2): "
-                "evaluate the checkpoints with `marco evaluate`, and train with "
-                "evaluation=default or likelihood."
-            )
     run.batch.micro(run.trainer.devices)
     _check_vocabulary(run)
     _check_window(run)
