@@ -9,11 +9,11 @@ from collections.abc import Sequence
 Z95 = 1.959963984540054
 
 
-def wilson(correct: int, n: int, z: float = Z95) -> tuple[float, float]:
+def wilson(correct: float, n: float, z: float = Z95) -> tuple[float, float]:
     """Return Wilson's score interval of ``correct`` successes in ``n`` trials.
 
     It stays inside [0, 1] and is honest at 0 or n successes, where the textbook interval has no
-    width. Source: E. B. Wilson, JASA 22 (1927).
+    width. Effective numbers of either need not be whole. Source: E. B. Wilson, JASA 22 (1927).
 
     Raises:
         ValueError: without trials, or with more successes than trials.

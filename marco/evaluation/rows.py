@@ -13,7 +13,8 @@ Direction = Literal["lower", "higher"]
 FAILED = "failed"
 
 #: marco's own metrics, with the direction in which they improve: a length ratio is best at one,
-#: and how many generations are too short to be judged is neither good nor bad.
+#: and how many generations are too short to be judged, or how often a judge does not decide, is
+#: neither good nor bad.
 METRICS: dict[str, Direction | None] = {
     "bits_per_byte": "lower",
     "nats_per_article": "lower",
@@ -31,6 +32,12 @@ METRICS: dict[str, Direction | None] = {
     "option_order_outliers": "lower",
     "length_ratio": None,
     "too_short": None,
+    "win_rate": "higher",
+    "win": "higher",
+    "tie": None,
+    "loss": "lower",
+    "disagreement": None,
+    "unjudged": None,
 }
 
 #: How the names of other metrics end that improve downwards: those of lm-eval 0.4.13's own, and
