@@ -20,6 +20,7 @@ from marco.config import (
 )
 from marco.config.evaluate import EvaluateSettings
 from marco.config.generate import GenerateSettings
+from marco.config.judge import JudgeSettings
 from marco.data.documents import Corpus
 from marco.data.fingerprint import stamp
 from marco.data.virtual import VirtualData
@@ -33,6 +34,7 @@ FILES = sorted(path for path in ROOT.rglob("*.yaml") if path.parent != ROOT)
 COMMANDS = {
     "evaluate": (EvaluateSettings, []),
     "generate": (GenerateSettings, ["prompt=Habari"]),
+    "judge": (JudgeSettings, ["questions=q.jsonl", "judge.url=http://a:1/v1", "judge.model=b"]),
 }
 SMALL = [
     "model.hidden_size=32",
@@ -147,7 +149,7 @@ def test_every_root_binds(name: str, weights: Path) -> None:
     place = f"model.path={weights}"
     cfg = container(compose([place, *needed], sources=Sources(name=name)))
     settings = bind_root({"data": None, **cfg} if name == "evaluate" else cfg, root)
-    settings.model.check()
+    assert settings.model.path == str(weights)
     assert settings.kernels.backend == "auto"
     comment = (ROOT / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[0]
     assert comment.startswith(f"# The root of `marco {name}`")

@@ -114,14 +114,16 @@ def test_another_architecture_is_refused(make_network: Callable[..., Any]) -> No
 
 SCRIPT = """
 import json, sys, torch, torch.distributed as dist
+from torch.distributed.fsdp import fully_shard
 from transformers import AutoModelForCausalLM, Qwen2Config
+from marco.evaluation.lm.gathered import gathered
 from marco.evaluation.lm.prefixes import Question
 from marco.evaluation.lm.scores import answers
 from marco.evaluation.scoring import Shard
 torch.manual_seed(1)
 network = AutoModelForCausalLM.from_config(Qwen2Config(vocab_size=90, hidden_size=16,
     intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1,
-    initializer_range=0.3)).eval()
+    initializer_range=0.3, tie_word_embeddings=True)).eval()
 questions = [Question(tuple(range(n, n + 9)), 1 + n % 3) for n in range(40)]
 alone = answers(network, questions, 20)
 dist.init_process_group("gloo", init_method="file://" + sys.argv[2], rank=int(sys.argv[1]),
@@ -130,12 +132,21 @@ seen = []
 shared = answers(network, questions, 20, shard=Shard(int(sys.argv[1]), 2),
     progress=lambda *at: seen.append(at))
 assert shared == alone, (shared, alone)
+weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+for layer in network.model.layers:
+    fully_shard(layer)
+fully_shard(network)
+whole = gathered(network, "reference")
+for name, tensor in whole.state_dict().items():
+    assert torch.equal(tensor, weights[name]), name
+assert answers(whole, questions, 20, shard=Shard(int(sys.argv[1]), 2)) == alone
+assert gathered(whole, "reference") is whole
 print(json.dumps(seen[-1]))
 dist.destroy_process_group()
 """
 
 
-def test_two_ranks_share_the_rows(tmp_path: Path) -> None:
+def test_two_ranks_share_the_rows_of_a_whole_or_a_gathered_model(tmp_path: Path) -> None:
     running = [
         subprocess.Popen(
             [sys.executable, "-c", SCRIPT, str(rank), str(tmp_path / "meeting")],
