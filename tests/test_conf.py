@@ -146,8 +146,10 @@ def test_every_root_is_a_commands() -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_root_binds(name: str, weights: Path) -> None:
     root, needed = COMMANDS[name]
-    place = f"model.path={weights}"
-    cfg = container(compose([place, *needed], sources=Sources(name=name)))
+    needed = [f"model.path={weights}", *needed]
+    if name == "judge":
+        needed.append(f"baseline.path={weights}")
+    cfg = container(compose(needed, sources=Sources(name=name)))
     settings = bind_root({"data": None, **cfg} if name == "evaluate" else cfg, root)
     assert settings.model.path == str(weights)
     assert settings.kernels.backend == "auto"
