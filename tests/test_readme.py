@@ -40,9 +40,35 @@ def test_train_commands(line: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+#: What makes a command on a run short.
+FEW = {
+    "evaluate": ["logger=none", "evaluation.languages=[eng]"],
+    "generate": ["max_new_tokens=4"],
+    "align": ["articles=1-5"],
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which a run was made."""
+    folder = tmp_path_factory.mktemp("run")
+    done = train(folder, *SHORT[:-1], "callbacks.checkpoint.every_tokens=512")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
 @pytest.mark.parametrize("line", [c for c in COMMANDS if c.startswith("marco ")])
-def test_marco_commands(line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(line.split()[1:]) == 0
+def test_marco_commands(
+    line: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    command, *given = line.split()[1:]
+    if "model.path=runs/last" in given:
+        monkeypatch.chdir(request.getfixturevalue("run"))
+        given += FEW[command]
+    assert main([command, *given]) == 0
     assert capsys.readouterr().out
 
 
