@@ -80,6 +80,7 @@ def generate(
     tokenizer: PreTrainedTokenizerBase | None = None,
     vocabulary_limit: int | None = None,
     progress: Progress | None = None,
+    found: Callable[[int, list[int]], None] | None = None,
 ) -> list[list[int]]:
     """Continue every prompt; what it gets does not depend on the others (but for rounding).
 
@@ -94,7 +95,8 @@ def generate(
         settings: how.
         tokenizer: for ``settings.stop``, without which it is not used.
         vocabulary_limit: the tokenizer's length; rows of the head from there on are never chosen.
-        progress: called with (prompts done, prompts in all).
+        progress: called with (prompts done, prompts in all) after every token.
+        found: called with a prompt's index and its new tokens as soon as it is done.
 
     Returns:
         The new tokens of each prompt, the one that ended it included; `text_of` makes text of them.
@@ -131,11 +133,13 @@ def generate(
             if ended:
                 for row in ended:
                     results[row.index] = row.made
+                    if found is not None:
+                        found(row.index, row.made)
                 stay = [place for place, row in enumerate(rows) if row not in ended]
                 rows = [rows[place] for place in decoder.keep(stay)]
                 done += len(ended)
-                if progress is not None:
-                    progress(done, len(prompts))
+            if progress is not None:
+                progress(done, len(prompts))
     return results
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -129,11 +130,19 @@ class MarcoLM(LM):  # type: ignore[misc]
             for window in get_rolling_token_windows(tokens, self._first, self.max_length, 1)
         ]
         questions = [Question((*before, *rest), len(rest)) for _, before, rest in windows]
+        so_far = [0.0] * len(texts)
+        missing = Counter(index for index, *_ in windows)
+
+        def found(at: int, answer: Answer) -> None:
+            index = windows[at][0]
+            so_far[index] += answer[0]
+            missing[index] -= 1
+            if not missing[index]:
+                self._keep("loglikelihood_rolling", texts[index], so_far[index])
+
         totals = [0.0] * len(texts)
-        for (index, *_), (nats, _) in zip(windows, self._answers(questions, None), strict=True):
+        for (index, *_), (nats, _) in zip(windows, self._answers(questions, found), strict=True):
             totals[index] += nats
-        for text, total in zip(texts, totals, strict=True):
-            self._keep("loglikelihood_rolling", text, total)
         return totals
 
     def _answers(self, questions: Sequence[Question], found: Any) -> list[Answer]:
@@ -153,26 +162,36 @@ class MarcoLM(LM):  # type: ignore[misc]
             alike.setdefault(json.dumps(how, sort_keys=True), []).append(index)
         written = [""] * len(asked)
         for indices in alike.values():
-            settings = settings_of(
-                asked[indices[0]][1], self.tokenizer, self.network.generation_config
-            )
-            contexts = self._encoder.texts([asked[index][0] for index in indices])
-            prompts = [
-                left_truncated(context or [self._first], self.max_length, settings.max_new_tokens)
-                for context in contexts
-            ]
-            made = generate(
-                self.network,
-                prompts,
-                settings,
-                tokenizer=self.tokenizer,
-                vocabulary_limit=self.vocabulary_limit,
-                progress=self.progress,
-            )
-            for index, tokens in zip(indices, made, strict=True):
-                written[index] = text_of(tokens, self.tokenizer, settings.stop)
-                if not settings.samples:
-                    self._keep("generate_until", asked[index], written[index])
+            texts = self._written_alike([asked[index] for index in indices])
+            for index, text in zip(indices, texts, strict=True):
+                written[index] = text
+        return written
+
+    def _written_alike(self, asked: Sequence[tuple[str, dict[str, Any]]]) -> list[str]:
+        """Go on after contexts that are asked in the same way."""
+        how = asked[0][1]
+        settings = settings_of(how, self.tokenizer, self.network.generation_config)
+        contexts = self._encoder.texts([context for context, _ in asked])
+        prompts = [
+            left_truncated(context or [self._first], self.max_length, settings.max_new_tokens)
+            for context in contexts
+        ]
+        written = [""] * len(asked)
+
+        def found(index: int, tokens: list[int]) -> None:
+            written[index] = text_of(tokens, self.tokenizer, settings.stop)
+            if not settings.samples:
+                self._keep("generate_until", asked[index], written[index])
+
+        generate(
+            self.network,
+            prompts,
+            settings,
+            tokenizer=self.tokenizer,
+            vocabulary_limit=self.vocabulary_limit,
+            progress=self.progress,
+            found=found,
+        )
         return written
 
     def _kept(self, kind: str, asked: Sequence[Any], answer: Any) -> list[Any]:
