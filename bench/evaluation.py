@@ -1,14 +1,15 @@
 """The scorer and lm-eval's own model for transformers, on the same requests, in alternation.
 
-    python -m bench.evaluation [--rounds 3] [--layers 4] [--dtype float32] [--kernels auto]
-        [--threads 1] [--sizes 1,4,16] [--parts choices,rolling,generation] [--profile] [--quick]
+    python -m bench.evaluation [--rounds 3] [--layers 4] [--model FOLDER] [--dtype float32]
+        [--kernels auto] [--threads 1] [--sizes 1,4,16] [--parts choices,rolling,generation]
+        [--profile] [--quick]
 
-The model is a slice of Qwen2-0.5B with all of its 151,936 rows and random weights, the text the
-UDHR. `choices`: items of four options of 5 to 20 tokens after a context of 200. `rolling`: whole
-texts of 50 to 400 tokens. `generation`: 64 tokens after prompts of 20 to 200. Ours is `MarcoLM`
-with our kernels in its model, lm-eval's `HFLM` has the same weights in a plain one. It first
-answers everything once at every batch size of `--sizes`; the fastest stays. Then both answer in
-turn, in one process and one type, on one thread unless told otherwise: a machine that others use
+The model is a slice of Qwen2-0.5B with its 151,936 rows and random weights, or `--model`; the
+text is the UDHR. `choices`: items of four options of 5 to 20 tokens after a context of 200.
+`rolling`: whole texts of 50 to 400 tokens. `generation`: 64 tokens after prompts of 20 to 200. Ours
+is `MarcoLM` with our kernels in its model, lm-eval's `HFLM` has the same weights in a plain one. It
+first answers everything once at every batch size of `--sizes`; the fastest stays. Then both answer
+in turn, in one process and one type, on one thread unless told otherwise: a machine that others use
 is steadier so, and the ratio of processor time (in brackets; the best batch size is by it) steadier
 still. Ratios are of the medians over rounds. `--profile` says where ours spends its time, `--quick`
 takes one round of a quarter of the requests.
@@ -34,7 +35,7 @@ import numpy as np
 import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
-from transformers import AutoModelForCausalLM, Qwen2Config
+from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config
 
 from bench.evaluation_profile import profiled
 from bench.train_step_contender import SHAPES
@@ -94,6 +95,13 @@ def requests_of(part: str, tokenizer: Any, count: int) -> list[Instance]:
         how = {"until": ["\n\n\n"], "max_gen_toks": NEW_TOKENS}
         made = [(cut.piece(n), how) for n in generator.integers(20, 201, count).tolist()]
     return [Instance(kind, {}, each, n, (part, n, 1)) for n, each in enumerate(made)]
+
+
+def pretrained(path: str, dtype: torch.dtype, kernels: Any) -> tuple[Any, Any, str, Any]:
+    """As `networks`, of a folder of transformers, and its tokenizer."""
+    plain, ours = (AutoModelForCausalLM.from_pretrained(path, dtype=dtype).eval() for _ in range(2))
+    line = install(ours, Kernels(kernels).chosen("cpu"))
+    return plain, ours, line, AutoTokenizer.from_pretrained(path)
 
 
 def networks(shape: dict[str, Any], dtype: torch.dtype, kernels: Any) -> tuple[Any, Any, str]:
@@ -161,10 +169,15 @@ def main() -> None:
     """Measure and print."""
     given = _arguments()
     torch.set_num_threads(given.threads)
-    tokenizer = QwenTokenizer().load(Corpus({}, {})).transformers()
-    shape = SHAPES["B"] | {"num_hidden_layers": given.layers}
-    plain, network, kernels = networks(shape, getattr(torch, given.dtype), given.kernels)
-    print(f"{given.layers} layers, {given.dtype}, threads: {given.threads}. Ours: {kernels}")
+    dtype = getattr(torch, given.dtype)
+    if given.model is None:
+        tokenizer = QwenTokenizer().load(Corpus({}, {})).transformers()
+        shape = SHAPES["B"] | {"num_hidden_layers": given.layers}
+        plain, network, kernels = networks(shape, dtype, given.kernels)
+    else:
+        plain, network, kernels, tokenizer = pretrained(given.model, dtype, given.kernels)
+    what = given.model or f"{given.layers} layers"
+    print(f"{what}, {given.dtype}, threads: {given.threads}. Ours: {kernels}")
     ours = MarcoLM(network, tokenizer)
 
     def make(size: int) -> Any:
@@ -198,6 +211,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--layers", type=int, default=4, help="of Qwen2-0.5B's 24: %(default)s")
+    parser.add_argument("--model", help="a folder of transformers in place of the slice")
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--kernels", default="auto", help="of our model: %(default)s")
     parser.add_argument("--threads", type=int, default=1, help="of both: %(default)s")

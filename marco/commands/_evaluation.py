@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
+import os
 import re
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from marco.config import Sources, bind_root, compose, container, redact, resolved
 from marco.config.evaluate import EvaluateSettings
-from marco.errors import ConfigError
+from marco.errors import ConfigError, MarcoError
+from marco.evaluation.history import Evaluation, read_history, write_history
+from marco.evaluation.scoring import ALONE, Shard
 from marco.tracking.wandb_settings import Wandb
 
 if TYPE_CHECKING:
     from marco.data.settings import Data
-    from marco.evaluation.history import Evaluation
     from marco.training.loading import Loaded
 
 log = logging.getLogger(__name__)
+
+TITLE = "title.txt"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +46,7 @@ def point_of(overrides: list[str], sources: Sources) -> Point:
     settings = bind_root({"data": None, **container(plain)}, EvaluateSettings)
     settings.model.check()
     settings.kernels.check("cpu" if settings.model.device == "cpu" else "auto")
+    _check_devices(settings)
     data = settings.data or settings.model.data()
     if data is None:
         udhr = compose([*overrides, "data=udhr"], sources=sources)
@@ -52,14 +59,57 @@ def point_of(overrides: list[str], sources: Sources) -> Point:
     return Point(settings, resolved(plain), chosen, data)
 
 
+def _check_devices(settings: EvaluateSettings) -> None:
+    if settings.devices > 1 and settings.model.device != "cpu":
+        import torch
+
+        there = torch.cuda.device_count()
+        if 0 < there < settings.devices:
+            raise ConfigError(f"devices={settings.devices}: this machine has {there} GPUs.")
+
+
 def evaluate(point: Point) -> tuple[str, Evaluation]:
     """Load the model, measure, write and show it; returns its title and what was measured."""
+    devices = point.settings.devices
+    if devices == 1:
+        return _evaluate(point, ALONE)
+    from marco.training.launch import launch
+
+    with TemporaryDirectory() as scratch:
+        if launch(functools.partial(_on_rank, point), Path(scratch), devices):
+            raise MarcoError(f"evaluation={point.evaluation} ended with an error.")
+        (found,) = read_history(Path(scratch))
+        return (Path(scratch) / TITLE).read_text(encoding="utf-8"), found
+
+
+def _on_rank(point: Point, scratch: Path) -> int:
+    """What every process of an evaluation on several devices does."""
+    import torch
+
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    model = point.settings.model
+    on_gpu = torch.cuda.is_available() and model.device != "cpu"
+    if on_gpu:
+        torch.cuda.set_device(rank)
+        settings = dataclasses.replace(
+            point.settings, model=dataclasses.replace(model, device=f"cuda:{rank}")
+        )
+        point = dataclasses.replace(point, settings=settings)
+    torch.distributed.init_process_group("nccl" if on_gpu else "gloo")
+    try:
+        title, found = _evaluate(point, Shard(rank, size))
+    finally:
+        torch.distributed.destroy_process_group()
+    if rank == 0:
+        (scratch / TITLE).write_text(title, encoding="utf-8")
+        write_history(scratch, [found])
+    return 0
+
+
+def _evaluate(point: Point, shard: Shard) -> tuple[str, Evaluation]:
     from marco.evaluation.results.table import Measured
     from marco.evaluation.standalone import CACHE, measure, publish
-    from marco.evaluation.task_table import OPTIONAL, task_tables
-    from marco.tracking.console import console
     from marco.training.allocator import keep_pages
-    from marco.training.log import set_up_logging
 
     keep_pages()
     settings = point.settings
@@ -67,19 +117,18 @@ def evaluate(point: Point) -> tuple[str, Evaluation]:
     parts = [*loaded.name.split("/"), *([loaded.checkpoint] if loaded.checkpoint else [])]
     place = Path(settings.output).expanduser().joinpath(*map(_folder_name, parts))
     folder = place / point.evaluation / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise ConfigError(f"output={settings.output} cannot be written to: {error}") from error
-    set_up_logging(folder, 0)
-    redact.write(redact.to_yaml(point.config), folder / "config.yaml")
+    loggers: list[Any] = []
+    if shard.rank == 0:
+        _open(folder, point)
+        loggers = _loggers(point, loaded, folder)
+    else:
+        logging.getLogger().setLevel(logging.ERROR)
     sweep = dataclasses.replace(
         settings.evaluation,
         row_length=settings.evaluation.row_length or loaded.sequence_length,
     )
     corpus = point.data.load()
     of = Measured(loaded.name, loaded.checkpoint or "", loaded.tokens)
-    loggers = _loggers(point, loaded, folder)
     status = "failed"
     try:
         found = measure(
@@ -91,6 +140,7 @@ def evaluate(point: Point) -> tuple[str, Evaluation]:
             folder,
             place / CACHE,
             step=loaded.step or 0,
+            shard=shard,
         )
         publish(loggers, found)
         status = "success"
@@ -102,14 +152,36 @@ def evaluate(point: Point) -> tuple[str, Evaluation]:
             if hasattr(logger, "finish"):
                 logger.finish(status)
     title = " · ".join([loaded.name, *([loaded.checkpoint] if loaded.checkpoint else [])])
-    for table in task_tables(found.rows, f"{title} · {point.evaluation}"):
+    title = f"{title} · {point.evaluation}"
+    if shard.rank == 0:
+        _show(found, title, folder)
+    return title, found
+
+
+def _open(folder: Path, point: Point) -> None:
+    """Make the folder of the results, with the config and the log. Raises ConfigError."""
+    from marco.training.log import set_up_logging
+
+    try:
+        folder.mkdir(parents=True)
+        set_up_logging(folder, 0)
+        redact.write(redact.to_yaml(point.config), folder / "config.yaml")
+    except OSError as error:
+        output = point.settings.output
+        raise ConfigError(f"output={output} cannot be written to: {error}") from error
+
+
+def _show(found: Evaluation, title: str, folder: Path) -> None:
+    from marco.evaluation.task_table import OPTIONAL, task_tables
+    from marco.tracking.console import console
+
+    for table in task_tables(found.rows, title):
         console().print(table)
     failed = [row for row in found.rows if row.subtask is None and row.metric not in OPTIONAL]
     for reason in dict.fromkeys(row.reason for row in failed):
         if reason:
             console().print(reason, style="yellow", soft_wrap=True, markup=False)
     console().print(f"Results: {folder}", soft_wrap=True)
-    return f"{title} · {point.evaluation}", found
 
 
 def _loggers(point: Point, loaded: Loaded, folder: Path) -> list[Any]:

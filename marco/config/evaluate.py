@@ -19,6 +19,8 @@ class EvaluateSettings:
     tags: list[str]
     output: str
     """The folder of all evaluations."""
+    devices: int
+    """Processes that share the work, each with the whole model."""
     model: Any
     evaluation: Any
     data: Any
@@ -29,6 +31,8 @@ class EvaluateSettings:
     def __post_init__(self) -> None:
         if not self.output.strip():
             raise ConfigError("output should be a folder.")
+        if self.devices < 1:
+            raise ConfigError(f"devices={self.devices} must be at least 1.")
         if not self.evaluation.measures:
             raise ConfigError(
                 "This evaluation measures nothing: choose another, evaluation=…, or set "

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from marco.evaluation.history import Evaluation, to_frame
 from marco.evaluation.lm.cache import RequestCache, model_hash
 from marco.evaluation.progress import ProgressBar
 from marco.evaluation.results.folder import write_evaluation
 from marco.evaluation.results.table import Measured
 from marco.evaluation.scalars import scalars
+from marco.evaluation.scoring import ALONE, Shard
 from marco.evaluation.sweep import EvaluationSweep
 from marco.tracking.media import log_table
 
@@ -36,6 +39,7 @@ def measure(
     folder: Path,
     cache: Path,
     step: int = 0,
+    shard: Shard = ALONE,
 ) -> Evaluation:
     """Evaluate a model and write what was measured into a folder.
 
@@ -51,13 +55,19 @@ def measure(
         folder: for the results.
         cache: a file for the model's responses.
         step: optimizer steps of the checkpoint.
+        shard: this process's share of the work; the first one writes.
     """
     sweep = EvaluationSweep(settings, tokenizer, corpus)
     network = root.network
     how = (tokenizer.fingerprint, str(root.vocabulary_limit), network.config.to_json_string())
-    known = RequestCache(cache, model_hash(network, *how))
+    known = RequestCache(cache, model_hash(network, *how), shard.rank)
+    if shard.size > 1:
+        torch.distributed.barrier()  # all have read before one writes
+    if shard.rank:
+        rows = sweep.run(root, shard=shard, cache=known)
+        return Evaluation(step, of.tokens or 0, tuple(rows))
     with ProgressBar() as bar:
-        rows = sweep.run(root, progress=bar, cache=known)
+        rows = sweep.run(root, shard=shard, progress=bar, cache=known)
     if known.hits:
         log.info("%d responses were known from before (%s).", known.hits, cache)
     try:

@@ -135,7 +135,8 @@ class EvaluationSweep:
                 model, self._end_of_text, self.settings, shard, _named(progress, task.name), lm
             )
             try:
-                found, self.items[task.name] = self._run_task(task, scorer, cache)
+                keep = shard.rank == 0
+                found, self.items[task.name] = self._run_task(task, scorer, cache, keep)
                 rows += found
             except Exception as error:
                 if shard.size > 1:
@@ -147,7 +148,7 @@ class EvaluationSweep:
         return rows
 
     def _run_task(
-        self, task: Task, scorer: Scorer, cache: RequestCache | None
+        self, task: Task, scorer: Scorer, cache: RequestCache | None, keep: bool
     ) -> tuple[list[Row], list[Item]]:
         """Run a task; marco's own are kept whole, lm-eval's request by request."""
         if task.name in self.settings.tasks:
@@ -162,7 +163,7 @@ class EvaluationSweep:
             rows = task.run(scorer)
             items = list(task.items)
             kept = {"rows": [r.as_dict() for r in rows], "items": [i.as_dict() for i in items]}
-            cache.put("task", key, kept)
+            (cache.put if keep else cache.learn)("task", key, kept)
             return rows, items
         return (
             [Row.from_dict(fields) for fields in known["rows"]],

@@ -145,6 +145,27 @@ def test_a_folder_of_transformers_scores_as_the_run_it_came_from(
     assert {row["tokens"] for row in of_folder} == {None}
 
 
+def test_two_processes_share_the_work_and_what_they_keep(
+    finished: Path, evaluate: Evaluate, here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    options = [f"model.path={finished}", "logger=none", "kernels=reference", "model.device=cpu"]
+    options += ["evaluation=embedded", "evaluation.languages=[swh]"]
+    options += ["+evaluation.tasks.cloze.items=6"]
+    alone = evaluate(*options)
+    shared = evaluate(*options, "devices=2", "output=evaluations/shared")
+    assert shared.is_relative_to(here / "evaluations" / "shared")
+    assert read_items(shared) == read_items(alone)
+    assert [row["value"] for row in read_results(shared)] == [
+        row["value"] for row in read_results(alone)
+    ]
+    kept = list((here / "evaluations" / "shared").rglob("responses*.jsonl"))
+    assert sorted(path.name for path in kept) == ["responses-1.jsonl", "responses.jsonl"]
+    assert all(path.stat().st_size for path in kept)
+    capfd.readouterr()
+    evaluate(*options, "output=evaluations/shared")
+    assert "responses were known from before" in capfd.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

@@ -32,31 +32,42 @@ class RequestCache:
     the same file. A line that a crash tore is left out. Where the disk is full the evaluation goes
     on without.
 
+    Several ranks must ask the same, and so must know the same: each reads the files of all, before
+    any of them writes, and learns what the others found.
+
     Args:
-        path: of the file; made on the first response.
+        path: of the file; made on the first response. Ranks above 0 have one beside it.
         model: `model_hash` of what answers.
+        rank: this process's.
     """
 
-    def __init__(self, path: Path, model: str) -> None:
-        self._path = path
+    def __init__(self, path: Path, model: str, rank: int = 0) -> None:
+        self._path = path.with_name(f"{path.stem}-{rank}{path.suffix}") if rank else path
         self._model = model
         self._writes = True
         self._known: dict[str, Any] = {}
         #: Requests whose responses were here already.
         self.hits = 0
-        if path.is_file():
-            for line in path.read_bytes().splitlines():
-                try:
-                    key, response = json.loads(line)
-                    self._known[key] = response
-                except ValueError:
-                    log.warning("%s: a torn line is left out.", path)
+        for file in [path, *sorted(path.parent.glob(f"{path.stem}-*{path.suffix}"))]:
+            self._read(file)
+
+    def _read(self, path: Path) -> None:
+        for line in path.read_bytes().splitlines() if path.is_file() else ():
+            try:
+                key, response = json.loads(line)
+                self._known[key] = response
+            except ValueError:
+                log.warning("%s: a torn line is left out.", path)
 
     def get(self, kind: str, request: Any) -> Any:
         """Return the response to a request, or None."""
         found = self._known.get(self._key(kind, request))
         self.hits += found is not None
         return found
+
+    def learn(self, kind: str, request: Any, response: Any) -> None:
+        """Know a response that is on disk already, or that another rank keeps."""
+        self._known[self._key(kind, request)] = response
 
     def put(self, kind: str, request: Any, response: Any) -> None:
         """Keep a response, here and on disk."""

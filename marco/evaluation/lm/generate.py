@@ -16,7 +16,7 @@ from marco.evaluation.lm.generate_choice import choose, generators, penalise
 from marco.evaluation.lm.generate_qwen import QwenDecoder, is_qwen
 from marco.evaluation.lm.generate_settings import GenerationSettings
 from marco.evaluation.lm.stops import StopWatch
-from marco.evaluation.scoring import Progress, scoring_mode
+from marco.evaluation.scoring import ALONE, Progress, Shard, scoring_mode
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -79,6 +79,7 @@ def generate(
     *,
     tokenizer: PreTrainedTokenizerBase | None = None,
     vocabulary_limit: int | None = None,
+    shard: Shard = ALONE,
     progress: Progress | None = None,
     found: Callable[[int, list[int]], None] | None = None,
 ) -> list[list[int]]:
@@ -95,8 +96,9 @@ def generate(
         settings: how.
         tokenizer: for ``settings.stop``, without which it is not used.
         vocabulary_limit: the tokenizer's length; rows of the head from there on are never chosen.
-        progress: called with (prompts done, prompts in all) after every token.
-        found: called with a prompt's index and its new tokens as soon as it is done.
+        shard: this process's share of the prompts; the result is complete on every process.
+        progress: called with (prompts done, prompts in all), of this process, after every token.
+        found: called with a prompt's index and its new tokens as soon as it is done here.
 
     Returns:
         The new tokens of each prompt, the one that ended it included; `text_of` makes text of them.
@@ -107,10 +109,11 @@ def generate(
     """
     _check(network, prompts, settings, tokenizer)
     sources = generators(prompts, settings.seed)
-    waiting = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
+    # Dealt out by length, so that every rank has about the same to do.
+    order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index]))
+    waiting = order[shard.rank :: shard.size]
     results: list[list[int]] = [[] for _ in prompts]
-    if not waiting:
-        return results
+    total = len(waiting)
     make: Callable[..., Decoder] = QwenDecoder if is_qwen(network) else AnyDecoder
     with scoring_mode(network):
         decoder = make(network, settings.max_new_tokens, settings.max_tokens, vocabulary_limit)
@@ -139,8 +142,15 @@ def generate(
                 rows = [rows[place] for place in decoder.keep(stay)]
                 done += len(ended)
             if progress is not None:
-                progress(done, len(prompts))
-    return results
+                progress(done, total)
+    return _gathered(results) if shard.size > 1 else results
+
+
+def _gathered(results: list[list[int]]) -> list[list[int]]:
+    """Put together what the ranks made; each has nothing for the others' prompts."""
+    ranks: list[list[list[int]]] = [[] for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather_object(ranks, results)
+    return [max(made, key=len) for made in zip(*ranks, strict=True)]
 
 
 def _take(logits: Tensor, rows: Sequence[_Row], settings: GenerationSettings) -> list[_Row]:

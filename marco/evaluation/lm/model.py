@@ -44,12 +44,8 @@ class MarcoLM(LM):  # type: ignore[misc]
         max_tokens: tokens in one forward; None: as many as suit the device.
         end_of_text: what a text without context is conditioned on; None: the tokenizer's.
         shard: this process's share of the work.
-        cache: responses of earlier evaluations; of one process alone, since ranks that know
-            different responses would not ask the same.
+        cache: responses of earlier evaluations; on several ranks each has one (`RequestCache`).
         progress: called with what is done and what there is in all after every forward.
-
-    Raises:
-        ValueError: a cache with several ranks.
     """
 
     def __init__(
@@ -66,8 +62,6 @@ class MarcoLM(LM):  # type: ignore[misc]
         progress: Progress | None = None,
     ) -> None:
         super().__init__()
-        if cache is not None and shard.size > 1:
-            raise ValueError("a cache of responses is of one process, not of several ranks")
         self.network = network
         self.tokenizer = tokenizer
         self.vocabulary_limit = vocabulary_limit
@@ -106,10 +100,7 @@ class MarcoLM(LM):  # type: ignore[misc]
         return self._kept("loglikelihood_rolling", texts, self._texts)
 
     def generate_until(self, requests: Sequence[Instance]) -> list[str]:
-        """Return what the model writes after each context, up to its stop strings.
-
-        Every process writes all of it: generation is not shared over ranks.
-        """
+        """Return what the model writes after each context, up to its stop strings."""
         return self._kept("generate_until", [request.args for request in requests], self._written)
 
     def _pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Answer]:
@@ -176,23 +167,23 @@ class MarcoLM(LM):  # type: ignore[misc]
             left_truncated(context or [self._first], self.max_length, settings.max_new_tokens)
             for context in contexts
         ]
-        written = [""] * len(asked)
 
         def found(index: int, tokens: list[int]) -> None:
-            written[index] = text_of(tokens, self.tokenizer, settings.stop)
             if not settings.samples:
-                self._keep("generate_until", asked[index], written[index])
+                text = text_of(tokens, self.tokenizer, settings.stop)
+                self._keep("generate_until", asked[index], text)
 
-        generate(
+        made = generate(
             self.network,
             prompts,
             settings,
             tokenizer=self.tokenizer,
             vocabulary_limit=self.vocabulary_limit,
+            shard=self._shard,
             progress=self.progress,
             found=found,
         )
-        return written
+        return [text_of(tokens, self.tokenizer, settings.stop) for tokens in made]
 
     def _kept(self, kind: str, asked: Sequence[Any], answer: Any) -> list[Any]:
         """Answer what the cache does not know."""
@@ -204,6 +195,8 @@ class MarcoLM(LM):  # type: ignore[misc]
             made = answer([asked[index] for index in open_])
             for index, response in zip(open_, made, strict=True):
                 known[index] = response
+                if self._cache is not None and self._shard.size > 1 and kind != "generate_until":
+                    self._cache.learn(kind, asked[index], response)
         if kind == "loglikelihood":
             return [(float(nats), bool(same)) for nats, same in known]
         return list(known)

@@ -93,6 +93,19 @@ def test_of_one_model_and_kind(tmp_path: Path) -> None:
     assert cache.get("another", "a") is None
 
 
+def test_ranks_have_files_of_their_own_and_know_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "cache.jsonl"
+    first, second = (RequestCache(path, "model", rank) for rank in range(2))
+    first.put("kind", "a", 1)
+    second.put("kind", "b", 2)
+    second.learn("kind", "c", 3)
+    assert first.get("kind", "b") is None
+    assert second.get("kind", "c") == 3
+    for rank in range(3):  # another number of ranks
+        again = RequestCache(path, "model", rank)
+        assert [again.get("kind", each) for each in "abc"] == [1, 2, None]
+
+
 def test_full_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_text("")
     cache = RequestCache(tmp_path / "file" / "cache.jsonl", "m")

@@ -16,11 +16,8 @@ from hypothesis import strategies as st
 
 from marco.errors import ConfigError
 from marco.evaluation.lm import scores
-from marco.evaluation.lm.cache import RequestCache
-from marco.evaluation.lm.model import MarcoLM
 from marco.evaluation.lm.prefixes import Question, plan
 from marco.evaluation.lm.scores import answers
-from marco.evaluation.scoring import Shard
 
 TOLERANCE = 1e-4
 
@@ -157,9 +154,3 @@ def test_two_ranks_share_the_rows_of_a_whole_or_a_gathered_model(tmp_path: Path)
     ]
     outputs = [process.communicate(timeout=120)[0].strip() for process in running]
     assert outputs == ["[20, 20]", "[20, 20]"]
-
-
-def test_ranks_have_no_cache(make_network: Any, tokenizer: Any, tmp_path: Path) -> None:
-    cache = RequestCache(tmp_path / "cache.jsonl", "model")
-    with pytest.raises(ValueError, match="of one process"):
-        MarcoLM(make_network("qwen2"), tokenizer, shard=Shard(0, 2), cache=cache)
