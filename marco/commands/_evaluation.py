@@ -142,7 +142,7 @@ def _evaluate(point: Point, shard: Shard) -> tuple[str, Evaluation]:
             step=loaded.step or 0,
             shard=shard,
         )
-        publish(loggers, found)
+        publish(loggers, found, folder)
         status = "success"
     except KeyboardInterrupt:
         status = "interrupted"

@@ -173,7 +173,7 @@ def _compare(point: Point) -> tuple[str, Evaluation]:
             folder, of, questions, answers, (baseline.title, others), comparisons
         )
         found = Evaluation(model.step or 0, model.tokens or 0, tuple(rows))
-        publish(loggers, found)
+        publish(loggers, found, folder)
     title = f"{model.title} against {baseline.title}"
     console().print(judge_table(rows, aggregates, title))
     _show_answers(rows, comparisons)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from marco.evaluation.heatmap_plot import heatmap
 from marco.evaluation.history import Evaluation, to_frame
 from marco.evaluation.lm.cache import RequestCache, model_hash
 from marco.evaluation.progress import ProgressBar
@@ -17,7 +18,7 @@ from marco.evaluation.results.table import Measured
 from marco.evaluation.scalars import scalars
 from marco.evaluation.scoring import ALONE, Shard
 from marco.evaluation.sweep import EvaluationSweep
-from marco.tracking.media import log_table
+from marco.tracking.media import log_image, log_table
 
 if TYPE_CHECKING:
     from marco.data.documents import Corpus
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CACHE = "responses.jsonl"
+HEATMAP = "heatmap.png"
 
 
 def measure(
@@ -70,16 +72,20 @@ def measure(
         rows = sweep.run(root, shard=shard, progress=bar, cache=known)
     if known.hits:
         log.info("%d responses were known from before (%s).", known.hits, cache)
+    evaluation = Evaluation(step, of.tokens or 0, tuple(rows))
     try:
         write_evaluation(folder, rows, sweep.items, of)
+        heatmap(folder / HEATMAP, [evaluation])
     except OSError as error:
         log.warning("The results could not be written whole: %s", error)
-    return Evaluation(step, of.tokens or 0, tuple(rows))
+    return evaluation
 
 
-def publish(loggers: Sequence[Any], evaluation: Evaluation) -> None:
-    """Give an evaluation to loggers: its scalars, and the table of its rows."""
+def publish(loggers: Sequence[Any], evaluation: Evaluation, folder: Path) -> None:
+    """Give an evaluation to loggers: its scalars, the table of its rows, and its heat map."""
     at = {"step": evaluation.step, "tokens": evaluation.tokens}
     for logger in loggers:
         logger.log_metrics({"tokens": evaluation.tokens, **scalars(evaluation)}, evaluation.step)
     log_table(loggers, "eval/table", to_frame([evaluation]), **at)
+    if (folder / HEATMAP).is_file():
+        log_image(loggers, "eval/heatmap", folder / HEATMAP, **at)

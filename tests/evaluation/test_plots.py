@@ -77,6 +77,19 @@ def test_many_languages_and_one_evaluation_fit(tmp_path: Path) -> None:
     assert max(size(path)) < 6000
 
 
+def test_each_task_has_a_panel_by_its_first_metric(tmp_path: Path) -> None:
+    def width(*tasks: tuple[str, str]) -> int:
+        rows = tuple(Row(task, "swh", "low", metric, 0.5, 9) for task, metric in tasks)
+        (path,) = write_plots(tmp_path, [Evaluation(0, 0, rows)])
+        return size(path)[0]
+
+    one = width(("xnli", "acc"))
+    assert width(("xnli", "acc"), ("xnli", "f1")) == one
+    assert width(("xnli", "acc"), ("xcopa", "acc")) > one
+    many = [(f"task {number}", "acc") for number in range(20)]
+    assert width(*many) == width(*many[:6])
+
+
 def test_without_evaluations_the_training_loss_is_the_loss(tmp_path: Path) -> None:
     assert write_plots(tmp_path, []) == []
     write_metrics(tmp_path)
