@@ -1,7 +1,8 @@
-"""The progress of an evaluation outside of training: which task, how far, how long still."""
+"""The progress of preparing tasks, and of an evaluation outside of training."""
 
 from __future__ import annotations
 
+import os
 from types import TracebackType
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -10,10 +11,15 @@ from marco.tracking.console import console
 
 
 class ProgressBar:
-    """A bar for the task under way, on terminals; called as the sweep reports progress."""
+    """A bar for the task under way, on terminals; called as the sweep reports progress.
 
-    def __init__(self) -> None:
+    Args:
+        doing: what is done to the task.
+    """
+
+    def __init__(self, doing: str = "evaluating") -> None:
         screen = console()
+        self._doing = doing
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -23,9 +29,11 @@ class ProgressBar:
             expand=True,
             refresh_per_second=4,
             transient=True,
-            disable=not screen.is_terminal or screen.is_dumb_terminal,
+            disable=not screen.is_terminal
+            or screen.is_dumb_terminal
+            or os.environ.get("RANK", "0") != "0",
         )
-        self._task = self._bar.add_task("evaluating", total=None)
+        self._task = self._bar.add_task(doing, total=None)
         self._name = ""
 
     def __enter__(self) -> ProgressBar:
@@ -44,5 +52,5 @@ class ProgressBar:
         """Show that ``done`` of ``total`` of the task ``name`` is done."""
         if name != self._name:
             self._name = name
-            self._bar.reset(self._task, total=total, description=f"evaluating {name}")
+            self._bar.reset(self._task, total=total, description=f"{self._doing} {name}")
         self._bar.update(self._task, completed=done, total=total)

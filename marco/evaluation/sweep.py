@@ -13,6 +13,7 @@ from marco.data.lexicon import names
 from marco.evaluation.items import Item
 from marco.evaluation.lexicon import LexiconChoice, Speaker
 from marco.evaluation.likelihood import Likelihood
+from marco.evaluation.progress import ProgressBar
 from marco.evaluation.reference import xz_reference
 from marco.evaluation.rows import Row
 from marco.evaluation.scoring import ALONE, Nats, Shard, score_continuations, score_documents
@@ -94,17 +95,18 @@ class EvaluationSweep:
 
         chat = self._transformers_tokenizer if settings.chat_template else None
         how = Preparation(
-            languages=settings.measured(self.languages),
+            languages=settings.measured(list(self._corpus.held_out or self._corpus.train)),
             items=settings.items_per_language,
             data_dir=settings.data_dir,
             include_path=settings.include_path,
             chat_template=None if chat is None else functools.partial(render_chat, chat),
             tokenizer_name="" if chat is None else chat.name_or_path,
         )
-        return [
-            prepare_family(name, task_set, how, settings.minutes_per_task)
-            for name, task_set in settings.tasks.items()
-        ]
+        with ProgressBar("preparing") as bar:
+            return [
+                prepare_family(name, task_set, how, settings.minutes_per_task, bar)
+                for name, task_set in settings.tasks.items()
+            ]
 
     @functools.cached_property
     def _transformers_tokenizer(self) -> Any:

@@ -109,7 +109,11 @@ def _chosen(place: Place, languages: Collection[str] | None) -> bool:
 
 
 def prepare_family(
-    name: str, task_set: TaskSet, how: Preparation, minutes_per_task: float | None = None
+    name: str,
+    task_set: TaskSet,
+    how: Preparation,
+    minutes_per_task: float | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> Family:
     """Load the data of a set's tasks and build their requests.
 
@@ -130,7 +134,9 @@ def prepare_family(
         )
     parts = Counter(place.language for place in chosen)
     tasks = []
-    for place in chosen:
+    for done, place in enumerate(chosen):
+        if progress is not None:
+            progress(name, done, len(chosen))
         limit = task_set.items or how.items
         limit = None if limit is None else math.ceil(limit / parts[place.language])
         task: Any = None
