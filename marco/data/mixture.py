@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from marco.data.documents import Corpus
@@ -69,6 +70,13 @@ class Mixture(Data):
                 corpus.check()
         for name, settings in self.sources.items():
             settings.check(f"data.sources.{name}")
+
+    def check_tokenizer(self, tokenizer: Callable[[], Tokenizer]) -> None:
+        """See `Data`."""
+        if self.base is not None:
+            self.base.check_tokenizer(tokenizer)
+        for name, settings in self.sources.items():
+            settings.check_tokenizer(tokenizer, f"data.sources.{name}")
 
     def load(self) -> Corpus:
         """See `Data`: the documents of `base`, and of `held_out` what is held out."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from marco.data.documents import Corpus
@@ -22,6 +23,14 @@ class Data(ABC):
     @abstractmethod
     def check(self) -> None:
         """Raise ConfigError or DataError for what can be seen without reading the text."""
+
+    def check_tokenizer(self, tokenizer: Callable[[], Tokenizer]) -> None:
+        """Raise ConfigError where there are tokens that another tokenizer made.
+
+        Args:
+            tokenizer: loads the run's; only called where there are tokens.
+        """
+        return  # text has no tokens yet
 
     @abstractmethod
     def load(self) -> Corpus:
@@ -60,6 +69,10 @@ class SourceSettings(ABC):
     @abstractmethod
     def check(self, where: str) -> None:
         """Raise ConfigError or DataError, naming the key `where`, before anything starts."""
+
+    def check_tokenizer(self, tokenizer: Callable[[], Tokenizer], where: str) -> None:
+        """As `Data.check_tokenizer`, naming the key `where`."""
+        return
 
     @abstractmethod
     def open(self, name: str, language: str, tokenizer: Tokenizer) -> Source:

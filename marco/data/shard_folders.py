@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,11 @@ class ShardFolders(Data):
             self.held_out.check()
         for settings in self._mixture().sources.values():
             settings.check("data")
+
+    def check_tokenizer(self, tokenizer: Callable[[], Tokenizer]) -> None:
+        """See `Data`; messages name this option's keys."""
+        for settings in self._mixture().sources.values():
+            settings.check_tokenizer(tokenizer, "data")
 
     def load(self) -> Corpus:
         """See `Data`: no more than the held-out text."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,6 +62,10 @@ class Shards(SourceSettings):
             except ConfigError as error:
                 raise ConfigError(f"{where}.language: {error}") from None
         check_stamps(self._list(where), None, self.unstamped, where)
+
+    def check_tokenizer(self, tokenizer: Callable[[], Tokenizer], where: str) -> None:
+        """Raise ConfigError where the stamps name another tokenizer."""
+        check_stamps(self._list(where), tokenizer(), self.unstamped, where)
 
     def open(self, name: str, language: str, tokenizer: Tokenizer) -> Source:
         """List the shards, see that `tokenizer` wrote them, and return the source.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from pathlib import Path
 
 from marco.config import RunSettings
+from marco.data.documents import Corpus
 from marco.errors import CheckpointError, ConfigError
 from marco.tokenizers.embedded import NO_TEXT, EmbeddedTokenizer
 from marco.training.checkpoints.manifest import read_manifest
@@ -21,6 +23,9 @@ def check_run(run: RunSettings) -> None:
     run.kernels.check(run.trainer.accelerator)
     run.data.check()
     check_settings(run)
+    # An own vocabulary is made of the run's text; it is known when that is read.
+    if not isinstance(run.tokenizer, EmbeddedTokenizer):
+        run.data.check_tokenizer(functools.cache(lambda: run.tokenizer.load(Corpus({}, {}))))
     _check_runs_folder(run)
 
 

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from shard_files import EOT, word_tokenizer, write_shard
 from support import FAST, last, losses, train
 
 from marco.config import check_command_line
+from marco.data.fingerprint import stamp
 from marco.training.checks import check_run
 
 Refuse = Callable[..., str]
@@ -98,6 +100,28 @@ def test_no_traceback_and_no_folder(tmp_path: Path) -> None:
     assert done.stderr.startswith("error: optimizer.lr")
     assert len(done.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("mixture", [True, False], ids=["a source", "a folder of sources"])
+def test_shards_of_another_tokenizer(refuse: Refuse, tmp_path: Path, mixture: bool) -> None:
+    write_shard(tmp_path / "shards" / "swh" / "0.ds", [[1, 2, EOT]] * 30)
+    stamp(tmp_path / "shards" / "swh", word_tokenizer(20, "twenty"))
+    options = ["data=shards", f"data.path={tmp_path / 'shards'}"]
+    if mixture:
+        options = [
+            "data=mixture",
+            "~data.base",
+            "+data.sources.swh._target_=marco.data.shards.Shards",
+        ]
+        options += [
+            f"+data.sources.swh.path={tmp_path / 'shards' / 'swh'}",
+            "~data.sources.parallel",
+        ]
+    message = refuse(*options, "tokenizer=qwen2", "evaluation=none")
+    where = "data.sources.swh.path" if mixture else "data.path"
+    assert f"error: {where}: the shards in" in message
+    assert "tokenizer 'twenty'" in message
+    assert "the run's is 'qwen2'" in message
 
 
 def write(folder: Path, name: str, data: bytes) -> None:
