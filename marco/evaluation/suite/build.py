@@ -106,6 +106,10 @@ def _why(error: Exception, config: Mapping[str, Any], changes: Mapping[str, Any]
     split = str(error).strip("'\"")
     if isinstance(error, KeyError) and split in (_scored_split(asked), _fewshot_split(asked)):
         return f"the data set {config.get('dataset_path')} has no split '{split}'."
+    files = (changes.get("dataset_kwargs") or {}).get("data_files") or {}
+    read = files.get(_scored_split(asked))
+    if read:
+        return reason(error, {"dataset_path": f"{config['dataset_path']} in {read[0]}"})
     return reason(error, config)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import datasets
 import huggingface_hub
-from datasets.exceptions import DatasetNotFoundError
+from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 from huggingface_hub import constants
 
 _PROBE_SECONDS = 5.0
@@ -55,6 +55,8 @@ def reachable() -> bool:
 def reason(error: BaseException, config: Mapping[str, Any]) -> str:
     """Return in a sentence or two why a task's data could not be had."""
     path = config.get("dataset_path")
+    if isinstance(error, DatasetGenerationError) and error.__cause__ is not None:
+        error = error.__cause__  # itself it says nothing
     text = next(iter(str(error).splitlines()), "").partition(" with any supported extension")[0]
     if isinstance(error, ConnectionError):
         unreachable = f"the hub ({constants.ENDPOINT}) cannot be reached"
@@ -72,4 +74,6 @@ def reason(error: BaseException, config: Mapping[str, Any]) -> str:
         gated = "gated" in text
         what = "wants you to accept its terms and log in" if gated else "is not on the hub"
         return f"the data set {path} {what}: {text}"
-    return f"{type(error).__name__}: {text}"
+    if isinstance(error, StopIteration):
+        return f"the data set {path} has no documents."
+    return f"{type(error).__name__}: {text}" + (f" (data set {path})" if path else "")

@@ -181,7 +181,7 @@ def test_a_copy_of_the_hubs_repository(tmp_path: Path, write: Write, belebele: R
     (tmp_path / "data/facebook/belebele/README.md").write_text(CARD)
     task = build("belebele_fra_Latn", wanted(shots=0), data_dir=tmp_path / "data")
     assert len(task.eval_docs) == len(belebele)
-    with pytest.raises(DataError, match=r"belebele_deu_Latn: .*data/deu_Latn\.jsonl'$"):
+    with pytest.raises(DataError, match=r"belebele_deu_Latn: .*data/deu_Latn\.jsonl' \("):
         build("belebele_deu_Latn", wanted(), data_dir=tmp_path / "data")
     with pytest.raises(DataError, match=r"belebele_spa_Latn: .*spa_Latn/test\.parquet .*README"):
         build("belebele_spa_Latn", wanted(), data_dir=tmp_path / "data")
@@ -209,3 +209,20 @@ def test_a_missing_split_of_local_data_is_said(tmp_path: Path, write: Write) -> 
     assert len(build("mine", wanted(), include_path=folder).eval_docs) == 1
     with pytest.raises(DataError, match=r"mine: the data set .* has no split 'dev'"):
         build("mine", wanted(split="dev"), include_path=folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{broken\n{]]", "JSON parse error"),
+        ("", "has no documents"),
+        ('{"premis": "x"}\n', "'premise' is undefined"),
+    ],
+)
+def test_a_file_that_is_no_good_is_named(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "facebook" / "xnli" / "sw" / "validation.jsonl"
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    with pytest.raises(DataError, match=said) as caught:
+        build("xnli_sw", wanted(shots=0, split="validation"), data_dir=tmp_path)
+    assert f"facebook/xnli in {file}" in str(caught.value)
