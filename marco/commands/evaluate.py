@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 def main(arguments: list[str]) -> int:
-    """Check every combination, then evaluate one after the other; 1 where one failed."""
+    """Check every combination, then evaluate one after the other; 1 where one gave no value."""
     parser = argparse.ArgumentParser(
         prog="marco evaluate",
         usage="marco evaluate model.path=… [group=option] [key=value] ...",
@@ -67,4 +67,5 @@ def main(arguments: list[str]) -> int:
             return 130
     if len(made) > 1:
         console().print(overview(made))
-    return 1 if failed else 0
+    empty = [found for _, found in made if all(row.value is None for row in found.rows)]
+    return 1 if failed or empty else 0

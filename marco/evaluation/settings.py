@@ -121,9 +121,13 @@ class SweepSettings:
         """Check the settings against the (canonical) languages of the data.
 
         Raises:
-            ConfigError: an evaluated language is not in the data, there is no such task, or no task
-                has any of the languages.
+            ConfigError: an evaluated language is not in the data, there is no such task or metric,
+                no task has any of the languages, or `ngrams` is no index.
         """
+        if self.ngrams is not None:
+            from marco.evaluation.contamination.ngram_index import NgramIndex
+
+            NgramIndex(self.ngrams.expanduser())
         wanted = self.measured(languages)
         found = [place for places in self.places().values() for place in places]
         if self.needs_held_out:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from torch import nn
 
 from marco.data.lexicon import names
+from marco.errors import ConfigError
 from marco.evaluation.items import Item
 from marco.evaluation.lexicon import LexiconChoice, Speaker
 from marco.evaluation.likelihood import Likelihood
@@ -94,6 +95,11 @@ class EvaluationSweep:
         from marco.evaluation.lm.model import render_chat
 
         chat = self._transformers_tokenizer if settings.chat_template else None
+        if chat is not None and not chat.chat_template:
+            raise ConfigError(
+                "evaluation.chat_template=true: the tokenizer has no chat template, so this is no "
+                "chat model. evaluation.chat_template=false asks it without one."
+            )
         how = Preparation(
             languages=settings.measured(list(self._corpus.held_out or self._corpus.train)),
             items=settings.items_per_language,
@@ -173,9 +179,10 @@ class EvaluationSweep:
         )
 
     def _contamination(self, family: Any, lm: MarcoLM) -> list[Row]:
-        option_order, index = self.settings.option_order, self.settings.ngrams
-        if not (option_order or index):
+        option_order, ngrams = self.settings.option_order, self.settings.ngrams
+        if not (option_order or ngrams):
             return []
+        index = None if ngrams is None else ngrams.expanduser()
         from marco.evaluation.contamination.report import contamination_rows
 
         return contamination_rows(lm, family.tasks, option_order=option_order, index=index)

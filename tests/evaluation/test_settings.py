@@ -68,6 +68,15 @@ def test_tasks_are_found_or_the_nearest_is_named() -> None:
         SweepSettings(tasks=wrong).check(["swh"])
 
 
+def test_what_is_measured_is_checked_before_anything_is_loaded(tmp_path: Path) -> None:
+    wrong = {"stories": TaskSet(["xstorycloze_sw"], metrics=["accuracy"])}
+    message = r"evaluation\.tasks\.stories\.metrics: xstorycloze_sw has no metric 'accuracy'.*'acc'"
+    with pytest.raises(ConfigError, match=message):
+        SweepSettings(tasks=wrong).check(["swh"])
+    with pytest.raises(ConfigError, match=r"there is no n-gram index.*`marco ngrams`"):
+        SweepSettings(ngrams=tmp_path).check(["swh"])
+
+
 def test_settings_come_without_torch() -> None:
     code = (
         "import sys, marco.evaluation.settings; "

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from marco.data.documents import Corpus, Document
+from marco.errors import ConfigError
 from marco.evaluation.rows import Row, macro
 from marco.evaluation.scoring import Shard
 from marco.evaluation.settings import SweepSettings
+from marco.evaluation.suite.task_set import TaskSet
 from marco.evaluation.sweep import EvaluationSweep
 from marco.evaluation.task import Scorer
 
@@ -44,6 +47,16 @@ def sweep(**fields: object) -> EvaluationSweep:
     found = settings.prepare(Letters(), corpus())  # type: ignore[arg-type]
     assert found is not None
     return found
+
+
+def test_messages_need_a_chat_template() -> None:
+    class Plain(Letters):
+        def transformers(self) -> SimpleNamespace:
+            return SimpleNamespace(chat_template=None)
+
+    settings = SweepSettings(tasks={"x": TaskSet(["xnli_sw"])}, chat_template=True)
+    with pytest.raises(ConfigError, match=r"chat_template=true: the tokenizer has no chat temp"):
+        settings.prepare(Plain(), corpus())  # type: ignore[arg-type]
 
 
 def test_the_rows_are_tidy_and_repeatable(tiny_model: nn.Module) -> None:

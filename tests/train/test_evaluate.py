@@ -115,6 +115,8 @@ def test_a_task_that_fails_is_reported_and_the_others_go_on(
     assert rows["broken"]["value"] is None
     assert "nothing" in rows["broken"]["reason"]
     assert "failed" in capsys.readouterr().out
+    alone = [each for each in options if "colours" not in each]
+    evaluate(*alone, code=1)  # for scripts: nothing has a value
     items = read_items(folder)
     assert len(items) == 6
     right = [item.metrics["acc"] for item in items]

@@ -214,7 +214,7 @@ def _read_manifest(folder: Path) -> Manifest:
         manifest = Manifest(**{**fields, "characters": tuple(fields["characters"])})
     except FileNotFoundError:
         raise ConfigError(
-            f"index={folder}: there is no n-gram index; `marco ngrams` writes one."
+            f"{folder}: there is no n-gram index here; `marco ngrams` writes one."
         ) from None
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise DataError(f"{path} is not an n-gram index's manifest ({error}).") from error
