@@ -16,11 +16,12 @@ plot=…               also draw language by layer into this PNG
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from marco.errors import ConfigError, nearest
+from marco.errors import CheckpointError, ConfigError, nearest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -103,6 +104,7 @@ def align(
 
     Raises:
         ConfigError: no such article; no language with paragraphs; a model without `layers`.
+        CheckpointError: the model gives no numbers.
     """
     from marco.evaluation.alignment import Probe
     from marco.models.attention import packings
@@ -124,7 +126,10 @@ def align(
             f"languages={','.join(languages)}: none but English has paragraphs in "
             f"articles={articles}."
         )
-    return probe.run(network, layers, forward, max_tokens=max_tokens, centred=centred)
+    found = probe.run(network, layers, forward, max_tokens=max_tokens, centred=centred)
+    if any(math.isnan(value) for each in found for value in each.accuracies):
+        raise CheckpointError("The model's hidden states are not numbers: its weights are damaged.")
+    return found
 
 
 def report(found: Sequence[Alignment], output: str) -> None:

@@ -12,6 +12,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 from marco.commands import main
 from marco.commands.align import LANGUAGES, align
 from marco.data.udhr import Udhr
+from marco.errors import CheckpointError
 from marco.languages import canonical
 from marco.models.kernels import Kernels, install
 from marco.tokenizers.embedded import EmbeddedTokenizer
@@ -61,6 +62,13 @@ def test_a_fused_model_gives_the_same(model: Path) -> None:
     plain = align(network, tokenizer, ["deu", "cmn"], articles="26-30", max_tokens=300)
     install(network, "torch")
     assert align(network, tokenizer, ["deu", "cmn"], articles="26-30", max_tokens=300) == plain
+
+
+def test_a_model_without_numbers(model: Path) -> None:
+    loaded = ModelChoice(str(model)).load(Kernels("reference"))
+    torch.nn.init.constant_(loaded.root.network.model.embed_tokens.weight, torch.nan)
+    with pytest.raises(CheckpointError, match="not numbers"):
+        align(loaded.root.network, loaded.tokenizer, ["deu"], articles="26-30")
 
 
 def test_the_languages_of_the_paper_are_languages() -> None:

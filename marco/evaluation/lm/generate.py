@@ -106,6 +106,7 @@ def generate(
     Raises:
         DataError: an empty prompt.
         ConfigError: stop strings without a tokenizer, or a model sharded over processes.
+        CheckpointError: the model gives no numbers.
     """
     _check(network, prompts, settings, tokenizer)
     sources = generators(prompts, settings.seed)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from marco.errors import CheckpointError
 from marco.evaluation.lm.generate_settings import GenerationSettings
 
 
@@ -20,9 +21,14 @@ def choose(logits: Tensor, settings: GenerationSettings, draws: Sequence[float])
         logits: fp32 [rows, vocabulary].
         settings: what may be drawn, or that nothing is.
         draws: one number in [0, 1) a row, where tokens are drawn.
+
+    Raises:
+        CheckpointError: logits are no numbers; a token chosen among such looks like any other.
     """
     if not settings.samples:
-        return logits.argmax(-1)
+        best = logits.argmax(-1, keepdim=True)
+        _check_numbers(logits.gather(-1, best))  # argmax takes NaN for the greatest
+        return best[:, 0]
     scores, ids = logits / settings.temperature, None
     width = scores.shape[-1]
     if settings.top_k is not None and settings.top_k < width:
@@ -38,12 +44,18 @@ def choose(logits: Tensor, settings: GenerationSettings, draws: Sequence[float])
     if settings.min_p > 0:
         probs = probs * (probs >= settings.min_p * probs.max(-1, keepdim=True).values)
     sums = probs.cumsum(-1)
+    _check_numbers(sums[:, -1])
     drawn = torch.tensor(draws, dtype=sums.dtype, device=sums.device)[:, None] * sums[:, -1:]
     places = torch.searchsorted(sums, drawn, right=True)
     # A draw that rounds up to the whole sum belongs to the last that has any probability.
     last = torch.searchsorted(sums, sums[:, -1:].contiguous())
     places = torch.minimum(places, last)
     return (places if ids is None else ids.gather(-1, places))[:, 0]
+
+
+def _check_numbers(found: Tensor) -> None:
+    if found.isnan().any():
+        raise CheckpointError("The model's logits are not numbers: its weights are damaged.")
 
 
 def penalise(logits: Tensor, seen: Sequence[Tensor], penalty: float) -> None:

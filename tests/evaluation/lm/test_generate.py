@@ -16,7 +16,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from marco.errors import ConfigError, DataError
+from marco.errors import CheckpointError, ConfigError, DataError
 from marco.evaluation.lm.generate import generate
 from marco.evaluation.lm.generate_choice import choose, penalise
 from marco.evaluation.lm.generate_settings import GenerationSettings, settings_of
@@ -113,3 +113,13 @@ def test_errors(make_network: Callable[..., Any], tokenizer: Any) -> None:
         settings_of({"temprature": 1}, tokenizer)
     with pytest.raises(ConfigError, match="num_beams=4"):
         settings_of({"num_beams": 4}, tokenizer)
+
+
+@pytest.mark.parametrize("how", [{}, {"temperature": 1.0}, {"temperature": 1.0, "top_k": 3}])
+def test_no_token_is_chosen_among_what_is_no_number(how: dict[str, Any]) -> None:
+    logits = torch.zeros(3, 40)
+    settings = GenerationSettings(max_new_tokens=1, **how)
+    assert choose(logits, settings, [0.5] * 3).shape == (3,)
+    logits[1, 7] = torch.nan
+    with pytest.raises(CheckpointError, match="not numbers"):
+        choose(logits, settings, [0.5] * 3)
