@@ -116,7 +116,7 @@ def _why(error: Exception, config: Mapping[str, Any], changes: Mapping[str, Any]
 def _check_metrics(task: Task, leaf: str, task_set: TaskSet) -> None:
     has = list(task.aggregation())
     for metric in task_set.metrics or []:
-        if metric not in has:
+        if metric.partition(",")[0] not in has:
             raise ConfigError(
                 f"{leaf}: it has no metric '{metric}'.{nearest(metric, has)} It has: "
                 f"{', '.join(has)}."

@@ -61,7 +61,7 @@ def _check_metrics(name: str, leaf: str, task_set: TaskSet, config: Mapping[str,
     if any("/" in metric for metric in has):  # a function, by its path
         return
     for metric in task_set.metrics or []:
-        if metric not in has:
+        if metric.partition(",")[0] not in has:  # behind it, of which filter
             raise ConfigError(
                 f"evaluation.tasks.{name}.metrics: {leaf} has no metric '{metric}'."
                 f"{nearest(metric, has)} It has: {', '.join(has)}."
