@@ -134,7 +134,8 @@ class SweepSettings:
             for language in self.chosen(languages):
                 if language not in languages:
                     raise ConfigError(
-                        f"evaluation.languages: {language} is not a language of the data."
+                        f"evaluation.languages: {language} is not a language of the data, which "
+                        f"has {', '.join(languages[:12])}{' …' if len(languages) > 12 else ''}."
                         + nearest(language, languages)
                     )
         elif found and wanted is not None and not {p.language for p in found} & set(wanted):

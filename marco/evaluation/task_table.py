@@ -78,6 +78,9 @@ def _table(rows: Sequence[Row], shown: dict[str, tuple[str, str]], title: str) -
         table.add_row(f"Mean, {group}", "", *cells, style="dim")
     cells = [number(macro(rows, metric, task)) for task, metric in shown.values()]
     table.add_row("Macro average", "", *cells, style="bold")
+    counts = [len(found) for found in values.values()]
+    if any(count < len(codes) for count in counts):
+        table.add_row(f"of {len(codes)} languages", "", *map(str, counts), style="dim")
     return table
 
 

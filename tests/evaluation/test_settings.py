@@ -50,7 +50,7 @@ def test_evaluated_languages_are_languages_of_the_data() -> None:
     settings = SweepSettings(languages=["sw", "German"])
     assert settings.chosen(["deu", "eng", "swh"]) == ["swh", "deu"]
     settings.check(["deu", "eng", "swh"])
-    with pytest.raises(ConfigError, match="swh is not a language of the data"):
+    with pytest.raises(ConfigError, match="swh is not a language of the data, which has deu, eng"):
         settings.check(["deu", "eng"])
     assert SweepSettings().chosen(["deu", "eng"]) == ["deu", "eng"]
 

@@ -36,6 +36,7 @@ def test_a_language_a_line_and_averages_below() -> None:
     assert ["Yoruba", "yor", "–", "failed"] in lines
     assert ["Mean,", "low", "0.250", "31.3"] in lines
     assert ["Macro", "average", "0.500", "31.3"] in lines
+    assert ["of", "3", "languages", "2", "1"] in lines
     assert ["Swahili", "swh", "0.125", "–", "–", "–", "–"] in shown(texts)
     assert ["Yoruba", "yor", "–", "–", "–", "–", "–"] in shown(texts)
 
