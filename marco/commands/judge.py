@@ -195,8 +195,7 @@ def _show_answers(rows: list[Row], comparisons: list[list[Comparison]]) -> None:
     from marco.evaluation.task_table import task_tables
     from marco.tracking.console import console
 
-    known = {row.metric for row in rows if row.value is not None} - set(METRICS)
-    of_text = [row.but(task=row.metric) for row in rows if row.metric in known]
+    of_text = [row for row in rows if row.metric not in METRICS]
     for table in task_tables(of_text, "The model's answers"):
         console().print(table)
     failed = failures(comparisons)

@@ -97,7 +97,8 @@ def _rows(
         values = [found[metric] for found in items if metric in found]
         reason = identifier.reason(language) if metric == "wrong_language" else None
         if reason is not None or not values:
-            reason = reason or "every generation is too short"
+            what = "line" if metric == "wrong_language" else "generation"
+            reason = reason or f"every {what} is too short"
             rows.append(Row(task, language, group, metric, None, 0, reason=reason))
             continue
         n, yes = len(values), round(math.fsum(values))

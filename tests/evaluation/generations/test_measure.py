@@ -78,7 +78,7 @@ def test_what_was_not_measured_says_why(identifier: Identifier) -> None:
     assert tsonga["wrong_language"].value is None
     assert tsonga["wrong_language"].reason == "not a language of the identifier"
     assert tsonga["wrong_script"].value == 0
-    assert swahili["wrong_language"].reason == "every generation is too short"
+    assert swahili["wrong_language"].reason == "every line is too short"
     assert swahili["too_short"].value == 1
     assert swahili["length_ratio"].reason == "there is no reference"
     assert swahili["repetition"].reason == "no text of four words"

@@ -134,6 +134,7 @@ def test_a_model_judges_behind_a_server(
     shown = capsys.readouterr().out
     assert "chat-0 against chat-1" in shown
     assert "Macro average" in shown
+    assert shown.count("texts of") == 1  # one table of what the answers are like
     for path in folder.parent.parent.rglob("*"):
         assert path.is_dir() or KEY.encode() not in path.read_bytes(), path
     assert KEY not in shown
