@@ -75,6 +75,7 @@ def _prompts(settings: GenerateSettings) -> list[Prompt]:
 
 def _write(settings: GenerateSettings, prompts: Sequence[Prompt]) -> list[str]:
     """Load the model and let it go on after every prompt."""
+    from marco.errors import ConfigError
     from marco.evaluation.lm.generate import generate
     from marco.evaluation.lm.generate_settings import GenerationSettings, left_truncated, text_of
     from marco.evaluation.lm.model import render_chat
@@ -96,6 +97,11 @@ def _write(settings: GenerateSettings, prompts: Sequence[Prompt]) -> list[str]:
     )
     texts = [prompt.text for prompt in prompts]
     if settings.chat:
+        if not tokenizer.chat_template:
+            raise ConfigError(
+                f"chat=true: the tokenizer of {settings.model.path} has no chat template, so this "
+                "is no chat model."
+            )
         texts = [render_chat(tokenizer, [{"role": "user", "content": text}]) for text in texts]
     encoded = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
     longest: int = network.config.max_position_embeddings

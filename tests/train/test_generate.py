@@ -78,6 +78,7 @@ def test_a_file_of_prompts_and_the_seed_of_sampling(generate: Generate, tmp_path
         (["prompt=a", "temperature=-1"], "sampling needs one above 0"),
         (["prompt=a", "max_new_tokens=4096"], "leaves no room for a prompt"),
         (["prompt=a", "temprature=1"], "Did you mean 'temperature'"),
+        (["prompt=a", "chat=true"], "has no chat template, so this is no chat model"),
         (["language=acm"], "no declaration in Mesopotamian Arabic"),
     ],
 )

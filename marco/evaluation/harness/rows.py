@@ -122,7 +122,8 @@ def _together(leaves: Sequence[Row], parts: int, means: bool) -> Row:
         missing = len(failed) + parts - len(leaves)
         reason = f"{missing} of {parts} tasks have no value"
         if failed:
-            reason += f": {failed[0].reason}"
+            name, why = failed[0].subtask or "", failed[0].reason or ""
+            reason += f": {why if name in why else f'{name}: {why}'}"
         return first.but(**common, **nothing, reason=reason)
     weights = [row.n / n if means else 1 / parts for row in leaves]
     value = math.fsum(w * float(row.value or 0) for w, row in zip(weights, leaves, strict=True))

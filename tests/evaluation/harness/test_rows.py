@@ -69,7 +69,7 @@ def test_a_part_without_value_leaves_none() -> None:
     failed = (part("b", [1])[0], RuntimeError("no data"))
     whole, good, bad = task_rows([part("a", [1, 1]), failed])
     assert whole.value is None
-    assert whole.reason == "1 of 2 tasks have no value: RuntimeError: no data"
+    assert whole.reason == "1 of 2 tasks have no value: b: RuntimeError: no data"
     assert good.value == 1
     assert bad.value is None
 
