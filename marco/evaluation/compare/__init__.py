@@ -1,0 +1,9 @@
+"""Comparing runs: what differs in config and data, and what of the results is more than luck.
+
+- ``run``: what is known of a run; ``read``, ``lm_eval``: reading one from a folder or a file
+- ``configs``, ``ledgers``, ``losses``: what differs before the results: keys, tokens, the curve
+- ``significance``, ``corrections``: the tests of one language, and of many at once
+- ``pairing``: the same items of several runs beside each other, or which ones are not the same
+- ``differences``: every language, task and metric of a run against the first one
+- ``tables``, ``files``, ``page``: shown in a terminal, as CSV, as one HTML page
+"""
