@@ -6,6 +6,8 @@ All p-values are two-sided.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,31 @@ Array = NDArray[np.float64]
 FLIPS = 9999
 #: Up to so many items that differ, all sign patterns are tried.
 ENUMERATED = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """The same items of a language in the runs of two sides.
+
+    Attributes:
+        before: each item's value, float64 [runs, items].
+        after: the same of the other side.
+        weights: float64 [items], of mean 1: a run's value is the weighted mean of its items.
+    """
+
+    before: Array
+    after: Array
+    weights: Array
+
+    @property
+    def n(self) -> int:
+        """The number of items."""
+        return len(self.weights)
+
+    @property
+    def differences(self) -> Array:
+        """Each item's mean after less its mean before, float64 [items]."""
+        return np.asarray(self.after.mean(axis=0) - self.before.mean(axis=0))
 
 
 def mcnemar(better: int, worse: int) -> float:
@@ -64,8 +91,8 @@ def sign_flip(weighted: Array, generator: np.random.Generator) -> float:
     return (1 + beyond) / (1 + FLIPS)
 
 
-def of_seeds(before: Array, after: Array, weights: Array | None = None) -> tuple[float, float]:
-    """Return the standard error of a difference between runs of several seeds, and its freedom.
+def of_seeds(languages: Sequence[Paired]) -> tuple[float, float]:
+    """Return the standard error of a mean over languages' differences, and its freedom.
 
     Items and seeds are both drawn from more of their kind. The variance is that between seeds, of
     each side, plus that between items of the difference, less the part of what is left over that is
@@ -74,39 +101,48 @@ def of_seeds(before: Array, after: Array, weights: Array | None = None) -> tuple
     are Satterthwaite's. A side of one seed is taken to vary as the other one does.
 
     Args:
-        before: an item's values in each run, float64 [runs, items], such that their weighted mean
-            is the run's value.
-        after: the same of the other side.
-        weights: of the items, with mean 1; all alike if None.
+        languages: one, or several with the same runs.
 
     Raises:
         ValueError: one run on each side.
     """
-    sides = [np.asarray(side, float) for side in (before, after)]
-    if all(len(side) < 2 for side in sides):
-        raise ValueError("one run a side says nothing on seeds")
-    w = np.ones(sides[0].shape[1]) if weights is None else weights
-    n = len(w)
-    means = [(side * w).mean(axis=1) for side in sides]
+    means = [np.mean([side(each) for each in languages], axis=0) for side in (_before, _after)]
     several = [mean for mean in means if len(mean) > 1]
-    freedom = sum(len(mean) - 1 for mean in several)
-    pooled = sum(float(mean.var(ddof=1)) * (len(mean) - 1) for mean in several) / freedom
+    if not several:
+        raise ValueError("one run a side says nothing on seeds")
     parts: list[tuple[float, float]] = []  # a variance, its degrees of freedom
     if len(several) == 2:
         parts += [(float(mean.var(ddof=1)) / len(mean), len(mean) - 1) for mean in means]
     else:
-        parts.append((pooled * sum(1 / len(mean) for mean in means), freedom))
+        (known,) = several
+        runs = sum(1 / len(mean) for mean in means)
+        parts.append((float(known.var(ddof=1)) * runs, len(known) - 1))
     between_seeds = math.fsum(variance for variance, _ in parts)
-    if n > 1:
-        difference = sides[1].mean(axis=0) - sides[0].mean(axis=0)
-        total = float((difference * w).mean())
-        over_items = float((((difference - total) * w) ** 2).sum()) / (n - 1) / n
-        left = [_left_over(side, w) for side in sides if len(side) > 1]
-        twice = sum(left) / len(left) * sum(1 / len(mean) for mean in means) / n
-        parts.append((max(over_items - twice, 0.0), n - 1))
+    if freedom := sum(each.n - 1 for each in languages):
+        over_items = sum(_over_items(each) for each in languages if each.n > 1)
+        parts.append((max(over_items, 0.0) / len(languages) ** 2, freedom))
     variance = math.fsum(part for part, _ in parts)
     below = math.fsum(part**2 / free for part, free in parts)
     return math.sqrt(max(variance, between_seeds)), variance**2 / below if below else math.inf
+
+
+def _before(pair: Paired) -> Array:
+    return np.asarray((pair.before * pair.weights).mean(axis=1))
+
+
+def _after(pair: Paired) -> Array:
+    return np.asarray((pair.after * pair.weights).mean(axis=1))
+
+
+def _over_items(pair: Paired) -> float:
+    """Variance of a language's difference between items, less what the runs' own noise makes."""
+    differences, w = pair.differences, pair.weights
+    total = (differences * w).mean()
+    spread = float((((differences - total) * w) ** 2).sum()) / (pair.n - 1)
+    sides = (pair.before, pair.after)
+    left = [_left_over(side, w) for side in sides if len(side) > 1]
+    noise = sum(left) / len(left) * sum(1 / len(side) for side in sides)
+    return float((spread - noise) / pair.n)
 
 
 def _left_over(side: Array, w: Array) -> float:

@@ -9,12 +9,17 @@ from scipy import stats
 
 from marco.evaluation.compare.corrections import holm
 from marco.evaluation.compare.significance import (
+    Paired,
     mcnemar,
     of_seeds,
     sign_flip,
     t_interval,
     t_test,
 )
+
+
+def paired(before: np.ndarray, after: np.ndarray, weights: np.ndarray | None = None) -> Paired:
+    return Paired(before, after, np.ones(before.shape[1]) if weights is None else weights)
 
 
 def test_mcnemar_is_the_exact_test_less_half_of_what_was_seen() -> None:
@@ -57,7 +62,9 @@ def test_sign_flips_of_many_items_agree_with_scipys() -> None:
 def test_seeds_without_an_effect_of_items_are_welchs_test() -> None:
     # every item moves with its run: the items' own variance is nothing
     before, after = np.array([0.1, 0.2, 0.4]), np.array([0.5, 0.3, 0.6, 0.8])
-    stderr, freedom = of_seeds(*(np.repeat(x[:, None], 50, axis=1) for x in (before, after)))
+    stderr, freedom = of_seeds(
+        [paired(*(np.repeat(x[:, None], 50, axis=1) for x in (before, after)))]
+    )
     welch = stats.ttest_ind(after, before, equal_var=False)
     difference = after.mean() - before.mean()
     assert t_test(difference, stderr, freedom) == pytest.approx(welch.pvalue)
@@ -69,17 +76,17 @@ def test_one_run_varies_as_the_other_sides_seeds_do() -> None:
     several = np.array([0.1, 0.2, 0.4])
     sides = np.repeat(several[:, None], 50, axis=1), np.full((1, 50), 0.9)
     for before, after in (sides, sides[::-1]):
-        stderr, freedom = of_seeds(before, after)
+        stderr, freedom = of_seeds([paired(before, after)])
         assert stderr == pytest.approx(math.sqrt(several.var(ddof=1) * (1 / 3 + 1)))
         assert freedom == pytest.approx(2)
     with pytest.raises(ValueError, match="one run a side"):
-        of_seeds(np.zeros((1, 5)), np.zeros((1, 5)))
+        of_seeds([paired(np.zeros((1, 5)), np.zeros((1, 5)))])
 
 
 def test_seeds_with_no_noise_of_their_own_are_the_paired_t_test() -> None:
     generator = np.random.default_rng(3)
     items = generator.normal(size=(2, 40))
-    stderr, freedom = of_seeds(*(np.repeat(side[None], 3, axis=0) for side in items))
+    stderr, freedom = of_seeds([paired(*(np.repeat(side[None], 3, axis=0) for side in items))])
     theirs = stats.ttest_rel(items[1], items[0])
     assert t_test((items[1] - items[0]).mean(), stderr, freedom) == pytest.approx(theirs.pvalue)
 
@@ -90,9 +97,18 @@ def test_weights_are_a_ratio_of_sums() -> None:
     before, after = generator.normal(size=(2, 3, 60))
     twice = np.repeat(np.arange(60), 1 + (np.arange(60) % 2))
     weights = 1.0 + np.arange(60) % 2
-    weighted, _ = of_seeds(before, after, weights / weights.mean())
-    repeated, _ = of_seeds(before[:, twice], after[:, twice])
+    weighted, _ = of_seeds([paired(before, after, weights / weights.mean())])
+    repeated, _ = of_seeds([paired(before[:, twice], after[:, twice])])
     assert weighted == pytest.approx(repeated, rel=0.15)
+
+
+def test_a_mean_over_languages_has_the_variance_of_its_parts() -> None:
+    generator = np.random.default_rng(7)
+    parts = [paired(*np.repeat(generator.normal(size=(2, 1, n)), 2, axis=1)) for n in (30, 50, 90)]
+    alone = [of_seeds([part])[0] for part in parts]
+    together, freedom = of_seeds(parts)
+    assert together == pytest.approx(math.hypot(*alone) / 3)
+    assert freedom == pytest.approx(167)
 
 
 def test_without_a_standard_error_only_nothing_is_no_difference() -> None:
@@ -133,7 +149,8 @@ def test_seeds_that_move_whole_languages_are_no_finding() -> None:
         p: dict[str, list[float]] = {"seeds": [], "items": []}
         for language in range(10):
             before, after = runs[0, :, language], runs[1, :, language]
-            p["seeds"].append(t_test(after.mean() - before.mean(), *of_seeds(before, after)))
+            spread = of_seeds([paired(before, after)])
+            p["seeds"].append(t_test(after.mean() - before.mean(), *spread))
             p["items"].append(stats.ttest_rel(after[0], before[0]).pvalue)
         for kind, values in p.items():
             found[kind] += (holm(np.array(values)) <= 0.05).any()
