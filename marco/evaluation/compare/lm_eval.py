@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def read_lm_eval(path: Path) -> Run:
     """Read an evaluation that lm-eval wrote; of a folder the newest one.
 
     A task's language is read off its name (`marco.evaluation.suite.languages`); tasks that differ
-    by their language alone are one. A task whose language isn't known is left out.
+    by their language alone are one task. A task whose language isn't known is left out.
 
     Raises:
         DataError: no task of it has a language.
@@ -45,15 +46,10 @@ def read_lm_eval(path: Path) -> Run:
         match = _RESULTS.fullmatch(results.name)
         date = match[2] if match else None
         document = json.loads(results.read_text(encoding="utf-8"))
-    place = path if results is None or path.is_file() and path != results else results.parent
+    place = path if results is None else results.parent
     samples = _samples(place, date)
     items = [item for file, task in samples for item in _items(file, task)]
-    family: dict[str, str] = {}
-    for task in dict.fromkeys([*document.get("results", {}), *(item.task for item in items)]):
-        languages = task_languages(task)
-        if languages.language is not None:
-            named = [each for each in (languages.source, languages.target) if each]
-            family[task] = stem(task, languages.language, *named)
+    family = _families([*document.get("results", {}), *(item.task for item in items)])
     if not family:
         raise DataError(f"{path}: of none of its tasks the language is known.")
     rows = list(_rows(document, family)) if document else list(_rows_of(items, family))
@@ -64,6 +60,21 @@ def read_lm_eval(path: Path) -> Run:
         config=flat({"lm_eval": document["config"]}) if document.get("config") else {},
         families=family,
     )
+
+
+def _families(tasks: Iterable[str]) -> dict[str, str]:
+    """Return {task: its name without its language}; where that is no longer one task, its name."""
+    found: dict[str, str] = {}
+    for task in dict.fromkeys(tasks):
+        languages = task_languages(task)
+        if languages.language is not None:
+            named = [each for each in (languages.source, languages.target) if each]
+            found[task] = stem(task, languages.language, *named)
+    times = Counter((name, task_languages(task).language) for task, name in found.items())
+    return {
+        task: task if times[name, task_languages(task).language] > 1 else name
+        for task, name in found.items()
+    }
 
 
 def _newest(path: Path) -> Path | None:

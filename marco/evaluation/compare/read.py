@@ -78,7 +78,7 @@ def _read_run(folder: Path, step: int | None) -> Run:
 def _read_evaluation(folder: Path) -> Run:
     records = read_results(folder)
     rows = [Row.from_dict(record) for record in records]
-    of = records[0] if records else {"run": "", "checkpoint": "", "tokens": None}
+    of: dict[str, Any] = next(iter(records), {"run": "", "checkpoint": "", "tokens": None})
     return Run(
         name="/".join(part for part in (of["run"], of["checkpoint"]) if part) or folder.name,
         rows=rows,

@@ -150,7 +150,7 @@ def _left_over(side: Array, w: Array) -> float:
     centred = (side - side.mean(axis=0)) * w
     centred = centred - centred.mean(axis=1, keepdims=True)
     runs, n = side.shape
-    return float((centred**2).sum()) / ((runs - 1) * (n - 1))
+    return float((centred**2).sum() / ((runs - 1) * (n - 1)))
 
 
 def t_test(difference: float, stderr: float, freedom: float) -> float:
