@@ -24,7 +24,8 @@ class Comparison:
         languages: differences of every language that could be compared.
         means: over these languages, of each task and metric with several.
         mismatches: what was not compared, because the items are others.
-        missing: (task, metric, language) that some runs have and some don't.
+        missing: (task, metric, language) that some runs have and some don't, or none of whose
+            items has a value in all of them.
     """
 
     before: Group
@@ -59,16 +60,20 @@ def compare(
     """
     runs = [*before.runs, *after.runs]
     keys = dict.fromkeys(key for run in runs for key in run.measured)
-    common = [key for key in keys if all(key in run.measured for run in runs)]
+    common = dict.fromkeys(key for key in keys if all(key in run.measured for run in runs))
     places = dict.fromkeys((task, language) for task, _, language in common)
-    wrong = {place: found for place in places if (found := mismatch(runs, *place)) is not None}
+    wrong = {place: said for place in places if (said := mismatch(runs, *place)) is not None}
     languages: list[Difference] = []
     means: list[Difference] = []
-    for task, metric in dict.fromkeys((task, metric) for task, metric, _ in common):
-        codes = [
-            code for t, m, code in common if (t, m) == (task, metric) and (task, code) not in wrong
-        ]
-        pairs = {code: paired(before, after, task, metric, code) for code in codes}
+    for task, metric in list(dict.fromkeys((task, metric) for task, metric, _ in common)):
+        pairs = {
+            code: paired(before, after, task, metric, code)
+            for t, m, code in common
+            if (t, m) == (task, metric) and (task, code) not in wrong
+        }
+        empty = [code for code, pair in pairs.items() if pair is not None and pair.n == 0]
+        for code in empty:
+            del pairs[code], common[task, metric, code]
         found = of_languages(task, metric, pairs, before, after, seed)
         alone = [each for each in found if each.language is not None]
         adjusted = CORRECTIONS[correction](np.array([each.p for each in alone]))
@@ -76,7 +81,7 @@ def compare(
             _judged(each, float(p), level) for each, p in zip(alone, adjusted, strict=True)
         ]
         means += [_judged(each, each.p, level) for each in found if each.language is None]
-    missing = [key for key in keys if key not in set(common)]
+    missing = [key for key in keys if key not in common]
     return Comparison(before, after, languages, means, list(wrong.values()), missing)
 
 

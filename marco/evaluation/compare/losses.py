@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from marco.evaluation.compare.run import Run
 
@@ -34,11 +36,11 @@ def common_losses(runs: Sequence[Run], parts: int = 10) -> list[LossLine]:
     ]
 
 
-def _means(run: Run, edges: np.ndarray) -> list[float | None]:
+def _means(run: Run, edges: NDArray[np.float64]) -> list[float | None]:
     tokens = np.array([at for at, _ in run.losses])
     losses = np.array([loss for _, loss in run.losses])
     found: list[float | None] = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges.tolist()):
         here = losses[(tokens > low) & (tokens <= high)]
         found.append(float(here.mean()) if len(here) else None)
     return found

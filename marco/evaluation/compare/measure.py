@@ -128,7 +128,8 @@ def of_languages(
             pair.n if pairs[code] is not None else min(r.n for r in rows if r.language == code)
             for code, pair in zip(codes, mine, strict=True)
         )
-        flips = _flips(mine, metric) if known else {}
+        if known:
+            tested |= _flips(mine, metric)
         found.append(
             Difference(
                 task=task,
@@ -141,7 +142,6 @@ def of_languages(
                 runs=(len(before.runs), len(after.runs)),
                 stderrs=(_stderr(values[0]), _stderr(values[1])),
                 **tested,
-                **flips,
             )
         )
     return found
@@ -209,7 +209,7 @@ def _is_binary(pair: Paired) -> bool:
     )
 
 
-def _flips(pairs: list[Paired], metric: str) -> dict[str, float]:
+def _flips(pairs: list[Paired], metric: str) -> dict[str, Any]:
     """How many items went wrong, and right: of several seeds, as a pair drawn by chance."""
     direction = better(metric)
     if direction is None or not all(map(_is_binary, pairs)):

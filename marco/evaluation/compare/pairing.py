@@ -11,7 +11,10 @@ import numpy as np
 from marco.evaluation.compare.run import Group, Run
 from marco.evaluation.compare.significance import Paired
 from marco.evaluation.items import Item
-from marco.evaluation.results.samples import RATIOS, of_items
+from marco.evaluation.results.samples import RATIOS
+
+#: Of one article, which has bits per byte and nats.
+_NATS = "bits_per_byte:loglikelihood"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +61,9 @@ def mismatch(runs: Sequence[Run], task: str, language: str) -> Mismatch | None:
             example = f"{alone[0]} {alone[1]}"
             return Mismatch(task, language, names, (len(mine), len(theirs)), shared, example)
         if not (mine and theirs):
-            counts = _counts(first, task, language), _counts(run, task, language)
-            for metric in counts[0].keys() & counts[1].keys():
-                n, m = counts[0][metric], counts[1][metric]
-                if n != m:
-                    return Mismatch(task, language, names, (n, m), None, None)
+            counts = _count(first, task, language), _count(run, task, language)
+            if counts[0] != counts[1]:
+                return Mismatch(task, language, names, counts, None, None)
     return None
 
 
@@ -70,48 +71,47 @@ def paired(before: Group, after: Group, task: str, metric: str, language: str) -
     """Return the items of all runs that have the metric; None where they do not make its value.
 
     They don't of a corpus score (BLEU), or where a run kept no items. An item that lacks the metric
-    in a run (a text too short to say its language) is left out of all. Items must be the same ones
-    (`mismatch`).
+    in a run (a text too short to say its language) is left out of all, which may leave none. Items
+    must be the same ones (`mismatch`).
     """
     runs = [*before.runs, *after.runs]
     kept = [run.keyed.get((task, language), {}) for run in runs]
     if not all(kept):
         return None
-    for run, items in zip(runs, kept, strict=True):
-        sample = of_items(items.values(), metric).get(language)
-        value = run.measured[task, metric, language].value
-        if sample is None or not math.isclose(
-            sample.value, value or 0.0, rel_tol=1e-6, abs_tol=1e-9
-        ):
-            return None
     numbers = [
-        {key: pair for key, item in items.items() if (pair := _pair(item, metric)) is not None}
+        {key: part for key, item in items.items() if (part := _part(item, metric)) is not None}
         for items in kept
     ]
+    for run, parts in zip(runs, numbers, strict=True):
+        above = math.fsum(part for part, _ in parts.values())
+        below = math.fsum(part for _, part in parts.values())
+        value = run.measured[task, metric, language].value or 0.0
+        if not below or not math.isclose(above / below, value, rel_tol=1e-6, abs_tol=1e-9):
+            return None
     keys = [key for key in kept[0] if all(key in found for found in numbers)]
     if not keys:
-        return None
+        nothing = np.zeros((0,))
+        return Paired(nothing[None], nothing[None], nothing)
     table = np.array([[found[key] for key in keys] for found in numbers])
-    above, below = table[..., 0], table[..., 1]
-    if not (below == below[0]).all():
+    numerators, denominators = table[..., 0], table[..., 1]
+    if not (denominators == denominators[0]).all():
         return None  # a length that the model has a part in: no common weights
-    values, weights = above / below, below[0] / below[0].mean()
+    values, weights = numerators / denominators, denominators[0] / denominators[0].mean()
     count = len(before.runs)
     return Paired(values[:count], values[count:], weights)
 
 
-def _counts(run: Run, task: str, language: str) -> dict[str, int]:
-    return {
-        metric: row.n
-        for (t, metric, code), row in run.measured.items()
-        if (t, code) == (task, language)
-    }
+def _count(run: Run, task: str, language: str) -> int:
+    """How many items its rows are of: the most, since not every item has every metric."""
+    return max(row.n for (t, _, code), row in run.measured.items() if (t, code) == (task, language))
 
 
-def _pair(item: Item, metric: str) -> tuple[float, float] | None:
+def _part(item: Item, metric: str) -> tuple[float, float] | None:
     """An item's part of the metric's numerator, and of its denominator."""
     if metric in item.metrics:
         return item.metrics[metric], 1.0
+    if metric == "nats_per_article" and _NATS in item.metrics:
+        return -item.metrics[_NATS], 1.0
     above, below, factor = RATIOS.get(metric, ("", "", 1.0))
     names = f"{metric}:{above}", f"{metric}:{below}"
     if not all(name in item.metrics for name in names) or not item.metrics[names[1]]:
