@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from marco.evaluation.compare.run import Run
 
-FIELDS = ("tokens", "epochs")
+
+class Count(NamedTuple):
+    """What a run saw of a language."""
+
+    tokens: int
+    epochs: float
 
 
 class LedgerLine(NamedTuple):
-    """A language's count in each run; None where the run knows nothing of it."""
+    """A language's count in each run; None where the run has no ledger."""
 
     language: str
-    field: str
-    values: list[float | None]
+    counts: list[Count | None]
 
 
 def ledger_differences(runs: Sequence[Run]) -> list[LedgerLine]:
-    """Return the counts that are not alike in all runs that have a ledger.
+    """Return the languages whose tokens are not alike in all runs that have a ledger.
 
-    A language that is not in a run's ledger was not trained on: 0.
+    The largest change first. A language that is not in a run's ledger was not trained on: 0.
     """
-    known = [run for run in runs if run.ledger]
-    found = []
-    for language in dict.fromkeys(code for run in known for code in run.ledger):
-        for field in FIELDS:
-            values = [
-                float(run.ledger.get(language, {}).get(field, 0)) if run.ledger else None
-                for run in runs
-            ]
-            if len({value for value in values if value is not None}) > 1:
-                found.append(LedgerLine(language, field, values))
-    return found
+    languages = dict.fromkeys(code for run in runs for code in run.ledger)
+    lines = [
+        LedgerLine(code, [_count(run.ledger.get(code, {})) if run.ledger else None for run in runs])
+        for code in languages
+    ]
+    return sorted((line for line in lines if _spread(line)), key=lambda line: -_spread(line))
+
+
+def _count(entry: Mapping[str, float]) -> Count:
+    return Count(int(entry.get("tokens", 0)), float(entry.get("epochs", 0.0)))
+
+
+def _spread(line: LedgerLine) -> int:
+    tokens = [count.tokens for count in line.counts if count is not None]
+    return max(tokens) - min(tokens)

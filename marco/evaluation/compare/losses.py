@@ -23,17 +23,18 @@ def common_losses(runs: Sequence[Run], parts: int = 10) -> list[LossLine]:
     """Return the runs' mean losses over equal stretches of the tokens that all of them saw.
 
     A step's loss is of one batch; the mean over a stretch is of what the run saw there. Runs that
-    logged no loss have None. Empty if none did.
+    logged no loss there have None; a stretch where none did is left out.
     """
     ends = [run.losses[-1][0] for run in runs if run.losses]
     if not ends:
         return []
     edges = np.linspace(0, min(ends), parts + 1)
     columns = [_means(run, edges) for run in runs]
-    return [
-        LossLine(round(float(edge)), [column[index] for column in columns])
-        for index, edge in enumerate(edges[1:])
+    lines = [
+        LossLine(round(edge), [column[index] for column in columns])
+        for index, edge in enumerate(edges[1:].tolist())
     ]
+    return [line for line in lines if any(value is not None for value in line.values)]
 
 
 def _means(run: Run, edges: NDArray[np.float64]) -> list[float | None]:

@@ -1,0 +1,144 @@
+"""Compare runs: what differs in config and data, and what of the results is more than luck.
+
+marco compare RUN RUN … [key=value] …
+
+  RUN                  a run's folder, an evaluation's folder (of marco evaluate, or a run's
+                       evaluations/step-…), lm-eval's results_….json or samples_….jsonl
+  RUN,RUN,RUN          runs of one setting, one for each seed; runs whose configs differ by the
+                       seed alone are put together without being told
+
+  correction=holm      over the languages of a task: holm, or bh (Benjamini–Hochberg)
+  level=0.05           from which corrected p-value down a difference is a finding
+  step=last            which evaluation of a run
+  seeds=together       or apart: every run for itself
+  show=findings        languages that differ by more than luck, or all
+  output=comparisons   <output>/<time> has the page and the tables as CSV
+
+All are compared with the first. The same items are paired, and runs that were not measured on the
+same items are not paired: which, is said, and the exit code is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from marco.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from marco.evaluation.compare.run import Group, Run
+
+DEFAULTS = {
+    "correction": "holm",
+    "level": "0.05",
+    "step": "last",
+    "seeds": "together",
+    "show": "findings",
+    "output": "comparisons",
+}
+CHOICES = {
+    "correction": ("holm", "bh"),
+    "seeds": ("together", "apart"),
+    "show": ("findings", "all"),
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Compare the runs named in ``arguments``; 1 where some items could not be paired."""
+    parser = argparse.ArgumentParser(
+        prog="marco compare",
+        usage="marco compare RUN RUN ... [key=value] ...",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("arguments", nargs="*", help=argparse.SUPPRESS)
+    paths, options = _parse(parser.parse_args(arguments).arguments)
+    level = _level(options["level"])
+    step = _step(options["step"])
+
+    from datetime import datetime
+
+    from marco.evaluation.compare.files import write_csv
+    from marco.evaluation.compare.report import build_report
+    from marco.evaluation.compare.tables import tables
+    from marco.tracking.console import console
+
+    groups = _groups(paths, step, options["seeds"] == "apart")
+    report = build_report(groups, options["correction"], level)
+    for part in tables(report, everything=options["show"] == "all"):
+        console().print(part)
+    folder = Path(options["output"]).expanduser() / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
+    try:
+        folder.mkdir(parents=True)
+        write_csv(folder, report)
+    except OSError as error:
+        raise ConfigError(f"output={options['output']} cannot be written to: {error}") from error
+    console().print(f"Tables: {folder}", soft_wrap=True)
+    return 1 if any(comparison.mismatches for comparison in report.comparisons) else 0
+
+
+def _groups(paths: Sequence[Sequence[Path]], step: int | None, apart: bool) -> list[Group]:
+    """Runs that were named together are a group; the others are sorted by their configs."""
+    from marco.evaluation.compare.configs import by_seed
+    from marco.evaluation.compare.read import read
+    from marco.evaluation.compare.run import Group
+
+    found: list[Group] = []
+    alone: list[Run] = []
+    for together in paths:
+        runs = [read(path, step) for path in together]
+        if len(runs) > 1 or apart:
+            found += [*by_seed(alone), Group(runs[0].name, runs)]
+            alone = []
+        else:
+            alone += runs
+    return [*found, *by_seed(alone)]
+
+
+def _parse(arguments: Sequence[str]) -> tuple[list[list[Path]], dict[str, str]]:
+    options = dict(DEFAULTS)
+    paths: list[list[Path]] = []
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        whole = Path(argument).expanduser()
+        if equals and not whole.exists():
+            if key not in DEFAULTS:
+                raise ConfigError(
+                    f"{argument}: `marco compare` has no such key.{nearest(key, DEFAULTS)}"
+                )
+            options[key] = value
+        elif whole.exists():
+            paths.append([whole])
+        else:
+            paths.append([Path(part).expanduser() for part in argument.split(",") if part])
+    for key, allowed in CHOICES.items():
+        if options[key] not in allowed:
+            guess = nearest(options[key], allowed)
+            raise ConfigError(f"{key}={options[key]}: {' or '.join(allowed)}.{guess}")
+    every = [path.resolve() for together in paths for path in together]
+    if len(every) < 2:
+        raise ConfigError("marco compare needs two runs or more: marco compare RUN RUN.")
+    for path in every:
+        if every.count(path) > 1:
+            raise ConfigError(f"{path} is named twice: a run does not differ from itself.")
+    return paths, options
+
+
+def _level(value: str) -> float:
+    try:
+        level = float(value)
+    except ValueError:
+        level = 0.0
+    if not 0 < level < 1:
+        raise ConfigError(f"level={value} should be between 0 and 1.")
+    return level
+
+
+def _step(value: str) -> int | None:
+    if value == "last":
+        return None
+    if not value.isdecimal():
+        raise ConfigError(f"step={value} should be a step of the run's evaluations, or last.")
+    return int(value)
