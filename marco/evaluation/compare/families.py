@@ -18,28 +18,38 @@ from marco.evaluation.rows import Row
 from marco.languages import get
 
 
-def families(rows: Iterable[Row], items: Sequence[Item]) -> dict[str, str]:
+def families(rows: Iterable[Row], items: Iterable[Item]) -> dict[str, str]:
     """Return {task of the items: family of the rows}.
 
     A part that has a row of its own says where it belongs. Tasks whose names differ by their
-    language alone belong together, to the family whose values they give in most languages; one that
-    gives no family's values is a family of its own.
+    language alone belong together, to the family whose values they give in most languages, and of
+    equals to the one that is in their name; one that gives no family's values is its own.
     """
     rows = [row for row in rows if row.value is not None]
+    whole: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.subtask is None:
+            whole.setdefault(row.language, []).append(row)
+    by_task: dict[str, list[Item]] = {}
+    for item in items:
+        by_task.setdefault(item.task, []).append(item)
+    names = {row.task for row in rows}
     found = {row.subtask: row.task for row in rows if row.subtask is not None}
-    tasks = {item.task: item.language for item in items}
-    found |= {task: task for task in tasks if any(row.task == task for row in rows)}
+    found |= {task: task for task in by_task if task in names}
     stems: dict[str, list[str]] = {}
-    for task, language in tasks.items():
-        if task not in found:
-            stems.setdefault(stem(task, language), []).append(task)
-    for name, members in stems.items():
-        votes = Counter(
-            family for task in members for family in _matches(task, tasks[task], rows, items)
-        )
-        family = votes.most_common(1)[0][0] if votes else name
-        found |= dict.fromkeys(members, family)
-    return found
+    votes: Counter[tuple[str, str]] = Counter()
+    for task, mine in by_task.items():
+        if task in found:
+            continue
+        language = mine[0].language
+        name = stem(task, language)
+        stems.setdefault(name, []).append(task)
+        votes.update((name, family) for family in _matches(mine, whole.get(language, ())))
+    chosen: dict[str, str] = {}
+    for name, family in sorted(votes, key=lambda pair: (-votes[pair], pair[1] not in pair[0])):
+        if name not in chosen and family not in chosen.values():
+            chosen[name] = family
+    return found | {task: chosen.get(name, name) for name, tasks in stems.items() for task in tasks}
 
 
 def stem(task: str, *languages: str) -> str:
@@ -58,13 +68,12 @@ def _code(word: str) -> str | None:
         return None
 
 
-def _matches(task: str, language: str, rows: Iterable[Row], items: Iterable[Item]) -> set[str]:
-    mine = [item for item in items if item.task == task]
+def _matches(items: Sequence[Item], rows: Iterable[Row]) -> set[str]:
+    """The families of a language one of whose values these items give."""
     found = set()
     for row in rows:
-        if row.language != language or row.subtask is not None or row.n != len(mine):
-            continue
-        sample = of_items(mine, row.metric).get(language)
-        if sample and math.isclose(sample.value, row.value or 0.0, rel_tol=1e-6, abs_tol=1e-9):
-            found.add(row.task)
+        if row.n == len(items) and row.task not in found:
+            sample = of_items(items, row.metric).get(row.language)
+            if sample and math.isclose(sample.value, row.value or 0.0, rel_tol=1e-6, abs_tol=1e-9):
+                found.add(row.task)
     return found

@@ -83,10 +83,14 @@ def sign_flip(weighted: Array, generator: np.random.Generator) -> float:
     if len(moved) <= ENUMERATED:
         patterns = np.arange(2 ** (len(moved) - 1))[:, None] >> np.arange(len(moved)) & 1
         return float((np.abs((1 - 2 * patterns) @ moved) >= seen).mean())
+    sizes, counts = np.unique(np.abs(moved), return_counts=True)
+    if len(sizes) * 8 <= len(moved):  # how many of equal size go up is a binomial variable
+        sums = (2 * generator.binomial(counts, 0.5, (FLIPS, len(sizes))) - counts) @ sizes
+        return float((1 + (np.abs(sums) >= seen).sum()) / (1 + FLIPS))
     beyond = 0
     for start in range(0, FLIPS, 1000):
-        size = (min(1000, FLIPS - start), len(moved))
-        signs = generator.integers(0, 2, size, dtype=np.int8).astype(float) * 2 - 1
+        shape = (min(1000, FLIPS - start), len(moved))
+        signs = generator.integers(0, 2, shape, dtype=np.int8).astype(float) * 2 - 1
         beyond += int((np.abs(signs @ moved) >= seen).sum())
     return (1 + beyond) / (1 + FLIPS)
 

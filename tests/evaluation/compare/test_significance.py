@@ -57,6 +57,10 @@ def test_sign_flips_of_many_items_agree_with_scipys() -> None:
     )
     assert sign_flip(values, generator) == pytest.approx(theirs.pvalue, abs=0.02)
     assert sign_flip(np.ones(100), generator) == pytest.approx(1e-4)
+    # items of equal size are drawn together, and come out the same
+    equal = np.repeat([1.0, -1.0, 0.5, -0.5], [40, 24, 20, 30])
+    apart = equal * (1 + 1e-12 * np.arange(len(equal)))
+    assert sign_flip(equal, generator) == pytest.approx(sign_flip(apart, generator), abs=0.02)
 
 
 def test_seeds_without_an_effect_of_items_are_welchs_test() -> None:
