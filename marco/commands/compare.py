@@ -61,6 +61,7 @@ def main(arguments: list[str]) -> int:
     from datetime import datetime
 
     from marco.evaluation.compare.files import write_csv
+    from marco.evaluation.compare.page import write_page
     from marco.evaluation.compare.report import build_report
     from marco.evaluation.compare.tables import tables
     from marco.tracking.console import console
@@ -73,9 +74,10 @@ def main(arguments: list[str]) -> int:
     try:
         folder.mkdir(parents=True)
         write_csv(folder, report)
+        page = write_page(folder, report)
     except OSError as error:
         raise ConfigError(f"output={options['output']} cannot be written to: {error}") from error
-    console().print(f"Tables: {folder}", soft_wrap=True)
+    console().print(f"Page, and all tables as CSV beside it: {page}", soft_wrap=True)
     return 1 if any(comparison.mismatches for comparison in report.comparisons) else 0
 
 

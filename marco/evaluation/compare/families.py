@@ -10,6 +10,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 from marco.errors import ConfigError
 from marco.evaluation.items import Item
@@ -61,6 +62,7 @@ def stem(task: str, *languages: str) -> str:
     return kept or task
 
 
+@cache
 def _code(word: str) -> str | None:
     try:
         return get(word).code

@@ -21,15 +21,9 @@ from marco.languages import get
 
 #: Lines of configs and ledgers; all of them are in the files.
 LINES = 16
+#: How p-values are corrected, in words.
+HOW = {"holm": "Holm", "bh": "Benjamini–Hochberg"}
 _STYLES = {"better": "green", "worse": "bold red", "changed": "yellow", "": ""}
-#: How a p-value is found, as a table says it.
-METHODS = {
-    "mcnemar": "McNemar",
-    "sign-flip": "sign flips",
-    "seeds": "seeds",
-    "normal": "errors",
-    "none": "",
-}
 
 
 def tables(report: Report, everything: bool = False) -> Iterator[Table | Text]:
@@ -106,16 +100,17 @@ def _ledger_lines(report: Report) -> Iterator[tuple[str, list[str]]]:
 def _comparison(
     report: Report, comparison: Comparison, name: str, everything: bool
 ) -> Iterator[Table | Text]:
-    level = f"{report.level:g}"
-    how = {"holm": "Holm", "bh": "Benjamini–Hochberg"}[report.correction]
     yield _overview(comparison, name)
     for task, metric in comparison.measures:
         mine = comparison.of(task, metric)
         shown = mine if everything else [each for each in mine if each.verdict]
         if shown:
-            title = f"{_title(task, metric)}: {name} less A"
+            title = (
+                f"{title_of(task, metric)}: {name} less A, p corrected for {len(mine)} languages"
+            )
+            title += f" ({HOW[report.correction]})"
             if not everything:
-                title += f", the {len(shown)} of {len(mine)} languages with p ≤ {level} ({how})"
+                title += f", at most {report.level:g} of {len(shown)}"
             yield _languages(shown, title)
     yield from _remarks(report, comparison)
 
@@ -135,7 +130,7 @@ def _overview(comparison: Comparison, name: str) -> Table:
             str(sum(each.verdict == verdict for each in mine)) for verdict in ("better", "worse")
         ]
         table.add_row(
-            heading(_title(task, metric)),
+            heading(title_of(task, metric)),
             number(mean.before),
             number(mean.after),
             _signed(mean),
@@ -152,15 +147,15 @@ def _overview(comparison: Comparison, name: str) -> Table:
 
 def _languages(shown: Sequence[Difference], title: str) -> Table:
     table = _table(title)
-    table.add_column("Language", no_wrap=True, overflow="ellipsis", min_width=12, max_width=22)
+    table.add_column("Language", no_wrap=True, overflow="ellipsis", min_width=8, max_width=18)
     table.add_column("", no_wrap=True)
-    names = ("before", "after", "change", "95 % interval", "p", "corrected", "n", "flips")
+    names = ("before", "after", "change", "95 % interval", "p", "n", "flips")
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
     for each in shown:
         assert each.language is not None
         values = [
-            _with_error(value, stderr)
+            with_error(value, stderr)
             for value, stderr in zip((each.before, each.after), each.stderrs, strict=True)
         ]
         table.add_row(
@@ -169,7 +164,6 @@ def _languages(shown: Sequence[Difference], title: str) -> Table:
             *values,
             _signed(each),
             interval(each),
-            p_value(each.p),
             p_value(each.adjusted),
             str(each.n),
             flips(each),
@@ -188,7 +182,7 @@ def _seeds(report: Report) -> Iterator[Table | Text]:
         means = [macro(run.rows, metric, task) for run in group.runs]
         known = [mean for mean in means if mean is not None]
         spread = statistics.stdev(known) if len(known) > 1 else None
-        table.add_row(heading(_title(task, metric)), *map(number, (*means, spread)))
+        table.add_row(heading(title_of(task, metric)), *map(number, (*means, spread)))
     yield table
     yield Text(
         "These runs differ by their seed alone: there is nothing to compare, and how far they are "
@@ -200,24 +194,27 @@ def _seeds(report: Report) -> Iterator[Table | Text]:
 def _remarks(report: Report, comparison: Comparison) -> Iterator[Text]:
     for wrong in comparison.mismatches:
         yield Text(f"Not compared, the items differ: {wrong}", style="bold red")
+    for remark in remarks(report, comparison):
+        yield Text(remark, style="dim")
+
+
+def remarks(report: Report, comparison: Comparison) -> Iterator[str]:
+    """Yield what one should know to read a comparison."""
     for task, metric in dict.fromkeys((task, metric) for task, metric, _ in comparison.missing):
         codes = [code for t, m, code in comparison.missing if (t, m) == (task, metric)]
         listed = ", ".join(codes[:8]) + (f" and {len(codes) - 8} more" if len(codes) > 8 else "")
-        yield Text(f"Not in all runs: {_title(task, metric)} of {listed}", style="yellow")
+        yield f"Not in all runs: {title_of(task, metric)} of {listed}"
     tokens = {run.tokens for side in (comparison.before, comparison.after) for run in side.runs}
     if len(tokens) > 1:
-        yield Text("The runs were evaluated after different numbers of tokens.", style="yellow")
+        yield "The runs were evaluated after different numbers of tokens."
     if max(len(comparison.before.runs), len(comparison.after.runs)) == 1:
-        yield Text(
+        yield (
             "One run each: what is found tells these two models apart. Whether what was changed "
-            "would do it again, only seeds say: give runs of several.",
-            style="dim",
+            "would do it again, only seeds say: give runs of several."
         )
     few = _too_few(report, comparison)
     if few:
-        yield Text(
-            f"Too few items for any language alone to be a finding: {', '.join(few)}.", style="dim"
-        )
+        yield f"Too few items for any language alone to be a finding: {', '.join(few)}."
 
 
 def _too_few(report: Report, comparison: Comparison) -> list[str]:
@@ -228,11 +225,12 @@ def _too_few(report: Report, comparison: Comparison) -> list[str]:
         least = [2.0 ** (each.method == "sign-flip") / 2.0**each.n for each in mine]
         paired = all(each.method in ("sign-flip", "mcnemar") for each in mine)
         if paired and min(least) * len(mine) > report.level:
-            found.append(_title(task, metric))
+            found.append(title_of(task, metric))
     return found
 
 
-def _title(task: str, metric: str) -> str:
+def title_of(task: str, metric: str) -> str:
+    """Return what a metric of a task is called."""
     return f"{task} · {metric}"
 
 
@@ -243,12 +241,17 @@ def _table(title: str) -> Table:
 
 
 def _signed(each: Difference) -> Text:
-    digits = 3 if abs(each.difference) < 10 else 1
-    return Text(f"{each.difference:+.{digits}f}", style=_STYLES[each.verdict])
+    return Text(signed(each.difference), style=_STYLES[each.verdict])
 
 
-def _with_error(value: float, stderr: float | None) -> str:
-    return number(value) if stderr is None else f"{number(value)} ± {number(stderr)}"
+def signed(value: float) -> str:
+    """Return a change with its sign, with as many digits as `number` has."""
+    return f"{value:+.3f}" if abs(value) < 10 else f"{value:+.1f}"
+
+
+def with_error(value: float, stderr: float | None) -> str:
+    """Return a value, with its standard error between seeds if it has one."""
+    return number(value) if stderr is None else f"{number(value)}±{number(stderr)}"
 
 
 def interval(each: Difference) -> str:

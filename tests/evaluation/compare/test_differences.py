@@ -45,14 +45,14 @@ def test_a_planted_five_points_of_200_items_is_found_and_nothing_else() -> None:
 
 
 def test_other_seeds_alone_are_no_finding_in_95_of_100_repetitions() -> None:
-    """The bar, through the whole of it: chances item by item, 10 languages of 100 items."""
+    """The bar, through the whole of it: chances item by item, 8 languages of 60 items."""
     generator = np.random.default_rng(1)
-    codes = MARCO_LANGUAGES[:10]
+    codes = MARCO_LANGUAGES[:8]
     false = 0
     for _ in range(100):
-        chances = generator.beta(2, 2, (10, 100))
+        chances = generator.beta(2, 2, (8, 60))
         sides = [
-            group(run(dict(zip(codes, (generator.random((10, 100)) < chances) * 1.0, strict=True))))
+            group(run(dict(zip(codes, (generator.random((8, 60)) < chances) * 1.0, strict=True))))
             for _ in range(2)
         ]
         false += any(each.verdict for each in compare(*sides).languages)

@@ -1,0 +1,178 @@
+"""A comparison as one HTML page, which opens anywhere: no script, no network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from html import escape
+from pathlib import Path
+
+from marco.evaluation.compare.charts import interval_chart, loss_chart, scale_of
+from marco.evaluation.compare.differences import Comparison
+from marco.evaluation.compare.measure import Difference
+from marco.evaluation.compare.report import Report, letter
+from marco.evaluation.compare.tables import (
+    HOW,
+    flips,
+    interval,
+    p_value,
+    remarks,
+    signed,
+    text,
+    title_of,
+    with_error,
+)
+from marco.evaluation.numbers import short
+from marco.evaluation.results.files import replace_file
+from marco.evaluation.task_table import NOTHING, number
+from marco.languages import get
+
+FILE_NAME = "compare.html"
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1d2430; --dim: #667080; --line: #dde2ea; --back: #fff;
+  --card: #f6f8fb; --better: #00724f; --worse: #b3261e; --changed: #8a5a00; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ef; --dim: #9aa4b2; --line: #333b48;
+  --back: #14181f; --card: #1b212b; --better: #4fd1a5; --worse: #ff8a80; --changed: #f0b95b; } }
+body { font: 15px/1.45 system-ui, sans-serif; color: var(--ink); background: var(--back);
+  max-width: 68rem; margin: 0 auto; padding: 1rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th { font-weight: 600; color: var(--dim); }
+th, td { padding: .22rem .6rem; text-align: right; border-bottom: 1px solid var(--line);
+  white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; }
+td.key { white-space: normal; overflow-wrap: anywhere; }
+details { background: var(--card); border-radius: .5rem; padding: .5rem .8rem; margin: .5rem 0; }
+summary { cursor: pointer; }
+.better { color: var(--better); } .worse { color: var(--worse); } .changed { color: var(--changed); }
+td.better, td.worse, td.changed { font-weight: 600; }
+.dim, svg text { color: var(--dim); fill: var(--dim); font-size: 12px; }
+svg.interval { width: 12.5rem; height: 1rem; vertical-align: middle; fill: currentColor;
+  stroke: currentColor; }
+svg .bar { stroke-width: 2; } svg .zero, svg .grid { stroke: var(--line); stroke-width: 1; }
+svg.losses { width: 100%; max-width: 46rem; height: auto; }
+.legend span { margin-right: 1rem; }
+.legend i { display: inline-block; width: .8rem; height: .8rem; margin-right: .3rem;
+  border-radius: .2rem; vertical-align: -1px; }
+.refused { color: var(--worse); font-weight: 600; }
+"""
+
+
+def write_page(folder: Path, report: Report) -> Path:
+    """Write ``compare.html`` into a folder, whole or not at all, and return its path."""
+    path = folder / FILE_NAME
+    replace_file(path, lambda beside: beside.write_text(page(report), encoding="utf-8"))
+    return path
+
+
+def page(report: Report) -> str:
+    """Return the page."""
+    names = " and ".join(group.name for group in report.groups)
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(names)}</title><style>{STYLE}</style></head><body>"
+        f"<h1>Comparison of runs</h1>{''.join(_sections(report))}</body></html>\n"
+    )
+
+
+def _sections(report: Report) -> Iterator[str]:
+    yield _table(
+        ("", "run", "seed", "evaluated after"),
+        (
+            (label, run.name, str(run.config.get("seed", NOTHING)), _tokens(run.tokens))
+            for label, run in zip(report.labels, report.runs, strict=True)
+        ),
+    )
+    for index, comparison in enumerate(report.comparisons, 1):
+        yield f"<h2>{letter(index)} less A</h2>"
+        yield from _comparison(report, comparison, letter(index))
+    if report.losses:
+        yield "<h2>Training loss</h2>"
+        yield loss_chart(report.losses, report.labels)
+    if report.configs:
+        yield "<h2>Config, where it differs</h2>"
+        lines = ((key, *map(text, values)) for key, values in report.configs.items())
+        yield _table(("key", *report.labels), lines, wrap=True)
+    if report.ledgers:
+        yield "<h2>Trained on, where it differs</h2><p class=dim>Tokens, and epochs in brackets.</p>"
+        counted = (
+            (
+                get(line.language).name,
+                *(
+                    NOTHING if count is None else f"{short(count.tokens)} ({count.epochs:.2f})"
+                    for count in line.counts
+                ),
+            )
+            for line in report.ledgers
+        )
+        yield _table(("language", *report.labels), counted)
+
+
+def _comparison(report: Report, comparison: Comparison, name: str) -> Iterator[str]:
+    for wrong in comparison.mismatches:
+        yield f'<p class="refused">Not compared, the items differ: {escape(str(wrong))}</p>'
+    means = {(each.task, each.metric): each for each in comparison.means}
+    yield (
+        f"<p>Each line opens: a mean over languages, then every language. Better and worse are "
+        f"languages with p ≤ {report.level:g} after correction for their number "
+        f"({HOW[report.correction]}). Flips are items right in A and wrong in {name} / "
+        f"wrong in A and right in {name}.</p>"
+    )
+    for task, metric in comparison.measures:
+        mine = comparison.of(task, metric)
+        shown = [*([means[task, metric]] if (task, metric) in means else []), *mine]
+        first = shown[0]
+        counts = ", ".join(
+            f'<span class="{verdict}">{count} {verdict}</span>'
+            for verdict in ("better", "worse", "changed")
+            if (count := sum(each.verdict == verdict for each in mine))
+        )
+        untested = all(math.isnan(each.p) for each in mine)
+        counts = counts or ("not tested" if untested else "no language beyond luck")
+        scale = scale_of(shown)
+        yield (
+            f"<details{' open' if any(each.verdict for each in mine) else ''}><summary>"
+            f"<b>{escape(title_of(task, metric))}</b> {number(first.before)} → "
+            f"{number(first.after)} ({signed(first.difference)}) · {counts} of {len(mine)}</summary>"
+        )
+        yield _differences(shown, scale) + "</details>"
+    yield "".join(f"<p class=dim>{escape(remark)}</p>" for remark in remarks(report, comparison))
+
+
+def _differences(shown: Sequence[Difference], scale: float) -> str:
+    titles = ("", "before", "after", "change", f"95 % interval, ± {number(scale)}", "")
+    head = "".join(
+        f"<th>{escape(title)}</th>" for title in (*titles, "p", "corrected", "n", "flips")
+    )
+    lines = []
+    for each in shown:
+        name = "Mean" if each.language is None else f"{get(each.language).name} ({each.language})"
+        values = [
+            with_error(value, stderr)
+            for value, stderr in zip((each.before, each.after), each.stderrs, strict=True)
+        ]
+        adjusted = "" if each.language is None else p_value(each.adjusted)
+        after = (interval(each), p_value(each.p), adjusted, str(each.n), flips(each))
+        lines.append(
+            f"<tr><td>{escape(name)}</td>{_cells(values)}"
+            f'<td class="{each.verdict}">{signed(each.difference)}</td>'
+            f"<td>{interval_chart(each, scale)}</td>{_cells(after)}</tr>"
+        )
+    return f'<div class="scroll"><table><tr>{head}</tr>{"".join(lines)}</table></div>'
+
+
+def _table(head: Sequence[str], lines: Iterable[Sequence[str]], wrap: bool = False) -> str:
+    titles = "".join(f"<th>{escape(title)}</th>" for title in head)
+    rows = "".join(f"<tr>{_cells(line, ' class=key' * wrap)}</tr>" for line in lines)
+    return f'<div class="scroll"><table><tr>{titles}</tr>{rows}</table></div>'
+
+
+def _cells(values: Iterable[str], attribute: str = "") -> str:
+    return "".join(f"<td{attribute}>{escape(value)}</td>" for value in values)
+
+
+def _tokens(tokens: int | None) -> str:
+    return NOTHING if tokens is None else f"{short(tokens)} tokens"
