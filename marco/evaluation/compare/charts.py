@@ -24,7 +24,7 @@ def scale_of(differences: Sequence[Difference]) -> float:
 
 
 def interval_chart(each: Difference, scale: float) -> str:
-    """Return a difference as a dot with its interval, zero in the middle, ±``scale`` at the ends."""
+    """Return a difference as a dot with its interval; the ends are ±``scale``."""
 
     def at(value: float) -> str:
         return f"{100 + 96 * value / scale:.1f}"

@@ -46,7 +46,8 @@ th:first-child, td:first-child { text-align: left; }
 td.key { white-space: normal; overflow-wrap: anywhere; }
 details { background: var(--card); border-radius: .5rem; padding: .5rem .8rem; margin: .5rem 0; }
 summary { cursor: pointer; }
-.better { color: var(--better); } .worse { color: var(--worse); } .changed { color: var(--changed); }
+.better { color: var(--better); } .worse { color: var(--worse); }
+.changed { color: var(--changed); }
 td.better, td.worse, td.changed { font-weight: 600; }
 .dim, svg text { color: var(--dim); fill: var(--dim); font-size: 12px; }
 svg.interval { width: 12.5rem; height: 1rem; vertical-align: middle; fill: currentColor;
@@ -97,7 +98,7 @@ def _sections(report: Report) -> Iterator[str]:
         lines = ((key, *map(text, values)) for key, values in report.configs.items())
         yield _table(("key", *report.labels), lines, wrap=True)
     if report.ledgers:
-        yield "<h2>Trained on, where it differs</h2><p class=dim>Tokens, and epochs in brackets.</p>"
+        yield "<h2>Trained on, where it differs: tokens (epochs)</h2>"
         counted = (
             (
                 get(line.language).name,
