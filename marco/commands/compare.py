@@ -1,4 +1,4 @@
-"""Compare runs: what differs in config and data, and what of the results is more than luck.
+"""Compare runs: what differs, and what of it is more than luck in which languages.
 
 marco compare RUN RUN … [key=value] …
 

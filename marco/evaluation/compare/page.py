@@ -137,7 +137,8 @@ def _comparison(report: Report, comparison: Comparison, name: str) -> Iterator[s
         yield (
             f"<details{' open' if any(each.verdict for each in mine) else ''}><summary>"
             f"<b>{escape(title_of(task, metric))}</b> {number(first.before)} → "
-            f"{number(first.after)} ({signed(first.difference)}) · {counts} of {len(mine)}</summary>"
+            f"{number(first.after)} ({signed(first.difference)}) · {counts} "
+            f"of {len(mine)}</summary>"
         )
         yield _differences(shown, scale) + "</details>"
     yield "".join(f"<p class=dim>{escape(remark)}</p>" for remark in remarks(report, comparison))

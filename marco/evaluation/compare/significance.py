@@ -121,13 +121,12 @@ def of_seeds(languages: Sequence[Paired]) -> tuple[float, float]:
         (known,) = several
         runs = sum(1 / len(mean) for mean in means)
         parts.append((float(known.var(ddof=1)) * runs, len(known) - 1))
-    between_seeds = math.fsum(variance for variance, _ in parts)
     if freedom := sum(each.n - 1 for each in languages):
         over_items = sum(_over_items(each) for each in languages if each.n > 1)
         parts.append((max(over_items, 0.0) / len(languages) ** 2, freedom))
     variance = math.fsum(part for part, _ in parts)
     below = math.fsum(part**2 / free for part, free in parts)
-    return math.sqrt(max(variance, between_seeds)), variance**2 / below if below else math.inf
+    return math.sqrt(variance), variance**2 / below if below else math.inf
 
 
 def _before(pair: Paired) -> Array:

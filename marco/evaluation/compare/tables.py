@@ -106,11 +106,9 @@ def _comparison(
         shown = mine if everything else [each for each in mine if each.verdict]
         if shown:
             title = (
-                f"{title_of(task, metric)}: {name} less A, p corrected for {len(mine)} languages"
+                f"{title_of(task, metric)}: {name} less A in {len(shown)} of {len(mine)} "
+                f"languages, p corrected ({HOW[report.correction]})"
             )
-            title += f" ({HOW[report.correction]})"
-            if not everything:
-                title += f", at most {report.level:g} of {len(shown)}"
             yield _languages(shown, title)
     yield from _remarks(report, comparison)
 
