@@ -3,7 +3,8 @@
 marco compare RUN RUN … [key=value] …
 
   RUN                  a run's folder, an evaluation's folder (of marco evaluate, or a run's
-                       evaluations/step-…), lm-eval's results_….json or samples_….jsonl
+                       evaluations/step-…), lm-eval's results_….json or samples_….jsonl,
+                       or, where W&B is online, a run there: entity/project/id
   RUN,RUN,RUN          runs of one setting, one for each seed; runs whose configs differ by the
                        seed alone are put together without being told
 
@@ -84,19 +85,29 @@ def main(arguments: list[str]) -> int:
 def _groups(paths: Sequence[Sequence[Path]], step: int | None, apart: bool) -> list[Group]:
     """Runs that were named together are a group; the others are sorted by their configs."""
     from marco.evaluation.compare.configs import by_seed
-    from marco.evaluation.compare.read import read
     from marco.evaluation.compare.run import Group
 
     found: list[Group] = []
     alone: list[Run] = []
     for together in paths:
-        runs = [read(path, step) for path in together]
+        runs = [_read(path, step) for path in together]
         if len(runs) > 1 or apart:
             found += [*by_seed(alone), Group(runs[0].name, runs)]
             alone = []
         else:
             alone += runs
     return [*found, *by_seed(alone)]
+
+
+def _read(path: Path, step: int | None) -> Run:
+    from marco.evaluation.compare.read import read
+    from marco.evaluation.compare.wandb_run import is_wandb, read_wandb
+    from marco.tracking.wandb_mode import resolve_mode
+
+    here = path.exists() or Path(path.parts[0]).exists()
+    if not here and is_wandb(str(path)) and resolve_mode("auto")[0] == "online":
+        return read_wandb(str(path))
+    return read(path, step)
 
 
 def _parse(arguments: Sequence[str]) -> tuple[list[list[Path]], dict[str, str]]:

@@ -50,9 +50,11 @@ summary { cursor: pointer; }
 .changed { color: var(--changed); }
 td.better, td.worse, td.changed { font-weight: 600; }
 .dim, svg text { color: var(--dim); fill: var(--dim); font-size: 12px; }
-svg.interval { width: 12.5rem; height: 1rem; vertical-align: middle; fill: currentColor;
-  stroke: currentColor; }
-svg .bar { stroke-width: 2; } svg .zero, svg .grid { stroke: var(--line); stroke-width: 1; }
+svg.interval { width: 9rem; height: 1rem; overflow: visible; vertical-align: middle;
+  fill: currentColor; stroke: currentColor; }
+svg .bar { stroke-width: 2; }
+svg .zero { stroke: var(--dim); stroke-width: 1; }
+svg .grid { stroke: var(--line); stroke-width: 1; }
 svg.losses { width: 100%; max-width: 46rem; height: auto; }
 .legend span { margin-right: 1rem; }
 .legend i { display: inline-block; width: .8rem; height: .8rem; margin-right: .3rem;
@@ -87,16 +89,16 @@ def _sections(report: Report) -> Iterator[str]:
             for label, run in zip(report.labels, report.runs, strict=True)
         ),
     )
+    if report.configs:
+        yield "<h2>Config, where it differs</h2>"
+        lines = ((key, *map(text, values)) for key, values in report.configs.items())
+        yield _table(("key", *report.labels), lines, wrap=True)
     for index, comparison in enumerate(report.comparisons, 1):
         yield f"<h2>{letter(index)} less A</h2>"
         yield from _comparison(report, comparison, letter(index))
     if report.losses:
         yield "<h2>Training loss</h2>"
         yield loss_chart(report.losses, report.labels)
-    if report.configs:
-        yield "<h2>Config, where it differs</h2>"
-        lines = ((key, *map(text, values)) for key, values in report.configs.items())
-        yield _table(("key", *report.labels), lines, wrap=True)
     if report.ledgers:
         yield "<h2>Trained on, where it differs: tokens (epochs)</h2>"
         counted = (
@@ -131,14 +133,15 @@ def _comparison(report: Report, comparison: Comparison, name: str) -> Iterator[s
             for verdict in ("better", "worse", "changed")
             if (count := sum(each.verdict == verdict for each in mine))
         )
-        untested = all(math.isnan(each.p) for each in mine)
-        counts = counts or ("not tested" if untested else "no language beyond luck")
+        if not counts:
+            untested = all(math.isnan(each.p) for each in mine)
+            counts = "not tested" if untested else "no language beyond luck"
         scale = scale_of(shown)
         yield (
             f"<details{' open' if any(each.verdict for each in mine) else ''}><summary>"
             f"<b>{escape(title_of(task, metric))}</b> {number(first.before)} → "
             f"{number(first.after)} ({signed(first.difference)}) · {counts} "
-            f"of {len(mine)}</summary>"
+            f"({len(mine)} measured)</summary>"
         )
         yield _differences(shown, scale) + "</details>"
     yield "".join(f"<p class=dim>{escape(remark)}</p>" for remark in remarks(report, comparison))
