@@ -76,8 +76,10 @@ def _evaluation(run: Any, entry: Mapping[str, Any] | None) -> tuple[list[Row], i
 
 
 def _without_nan(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A data frame has no empty numbers, and W&B writes the NaN that it has as text."""
-    return {key: None if value in ("NaN", "nan") else value for key, value in record.items()}
+    """A data frame has no empty numbers: what is none is NaN there, or its name in JSON."""
+    return {
+        key: None if value == "NaN" or value != value else value for key, value in record.items()
+    }
 
 
 def _ledger(summary: Mapping[str, Any]) -> dict[str, dict[str, float]]:
