@@ -142,6 +142,7 @@ def test_other_items_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert code == 1
     assert "Not compared, the items differ: quiz · swh: 200 items in" in shown
     assert "150 in both" in shown
+    assert "there is nothing to compare" in shown
     assert lines(folder / "differences.csv") == []
     assert [line["language"] for line in lines(folder / "mismatches.csv")] == list(LANGUAGES)
 

@@ -6,9 +6,9 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from marco.errors import DataError
 from marco.evaluation.compare.configs import flat
@@ -17,11 +17,17 @@ from marco.evaluation.compare.run import Run
 from marco.evaluation.intervals import Z95
 from marco.evaluation.items import Item, content_id
 from marco.evaluation.rows import Row
-from marco.evaluation.suite.languages import task_languages
+from marco.evaluation.suite.languages import TaskLanguages, task_languages
 from marco.languages import get
 
 _RESULTS = re.compile(r"(.*)_(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.?\d*)\.json")
 _SAMPLES = re.compile(r"samples_(.*)_(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.?\d*)\.jsonl")
+
+
+class _Task(NamedTuple):
+    name: str
+    family: str
+    language: str
 
 
 def is_lm_eval(path: Path) -> bool:
@@ -32,8 +38,9 @@ def is_lm_eval(path: Path) -> bool:
 def read_lm_eval(path: Path) -> Run:
     """Read an evaluation that lm-eval wrote; of a folder the newest one.
 
-    A task's language is read off its name (`marco.evaluation.suite.languages`); tasks that differ
-    by their language alone are one task. A task whose language isn't known is left out.
+    A task's language is in its YAML, which results have with them, or read off its name
+    (`marco.evaluation.suite.languages`). Tasks that differ by their language alone are one task;
+    one whose language isn't known is left out.
 
     Raises:
         DataError: no task of it has a language.
@@ -48,32 +55,34 @@ def read_lm_eval(path: Path) -> Run:
         document = json.loads(results.read_text(encoding="utf-8"))
     place = path if results is None else results.parent
     samples = _samples(place, date)
-    items = [item for file, task in samples for item in _items(file, task)]
-    family = _families([*document.get("results", {}), *(item.task for item in items)])
-    if not family:
+    named = dict.fromkeys([*document.get("results", {}), *(task for _, task in samples)])
+    configs = document.get("configs", {})
+    languages = {task: task_languages(task, configs.get(task)) for task in named}
+    known = {task: found for task, found in languages.items() if found.language is not None}
+    if not known:
         raise DataError(f"{path}: of none of its tasks the language is known.")
-    rows = list(_rows(document, family)) if document else list(_rows_of(items, family))
+    tasks = _tasks(known)
+    items = [item for file, task in samples if task in tasks for item in _items(file, tasks[task])]
+    rows = list(_rows(document, tasks) if document else _rows_of(items, tasks))
     return Run(
         name=str(document.get("model_name") or path.stem),
         rows=rows,
         items=items,
         config=flat({"lm_eval": document["config"]}) if document.get("config") else {},
-        families=family,
+        families={name: task.family for name, task in tasks.items()},
     )
 
 
-def _families(tasks: Iterable[str]) -> dict[str, str]:
-    """Return {task: its name without its language}; where that is no longer one task, its name."""
-    found: dict[str, str] = {}
-    for task in dict.fromkeys(tasks):
-        languages = task_languages(task)
-        if languages.language is not None:
-            named = [each for each in (languages.source, languages.target) if each]
-            found[task] = stem(task, languages.language, *named)
-    times = Counter((name, task_languages(task).language) for task, name in found.items())
+def _tasks(languages: Mapping[str, TaskLanguages]) -> dict[str, _Task]:
+    """A task's family is its name without its languages; where that is two tasks, its name."""
+    stems = {}
+    for name, of in languages.items():
+        words = [each for each in (of.language, of.source, of.target) if each]
+        stems[name] = stem(name, *words), str(of.language)
+    times = Counter(stems.values())
     return {
-        task: task if times[name, task_languages(task).language] > 1 else name
-        for task, name in found.items()
+        name: _Task(name, name if times[family, language] > 1 else family, language)
+        for name, (family, language) in stems.items()
     }
 
 
@@ -92,10 +101,7 @@ def _samples(place: Path, date: str | None) -> list[tuple[Path, str]]:
     return [(each, match[1]) for each, match in named if match[2] == date]
 
 
-def _items(file: Path, task: str) -> Iterator[Item]:
-    language = task_languages(task).language
-    if language is None:
-        return
+def _items(file: Path, task: _Task) -> Iterator[Item]:
     documents: dict[int, list[dict[str, Any]]] = {}
     for line in file.read_text(encoding="utf-8").splitlines():
         sample = json.loads(line)
@@ -107,7 +113,7 @@ def _items(file: Path, task: str) -> Iterator[Item]:
             for metric in sample["metrics"]:
                 name = metric if len(filters) == 1 else f"{metric},{sample['filter']}"
                 metrics |= _numbers(name, sample[metric])
-        yield Item(task, language, content_id(found[0]["doc"]), metrics)
+        yield Item(task.name, task.language, content_id(found[0]["doc"]), metrics)
 
 
 def _numbers(metric: str, value: Any) -> dict[str, float]:
@@ -119,43 +125,40 @@ def _numbers(metric: str, value: Any) -> dict[str, float]:
     return {}
 
 
-def _rows(document: Mapping[str, Any], family: Mapping[str, str]) -> Iterator[Row]:
-    for task, values in document["results"].items():
-        if task not in family or task in document.get("groups", {}):
+def _rows(document: Mapping[str, Any], tasks: Mapping[str, _Task]) -> Iterator[Row]:
+    for name, values in document["results"].items():
+        if name not in tasks or name in document.get("groups", {}):
             continue
+        n = int(document["n-samples"][name]["effective"])
         measured = {key: value for key, value in values.items() if "," in key}
         plain = [key.partition(",")[0] for key in measured]
         for key, value in measured.items():
-            metric = key.partition(",")[0]
+            metric, _, filtered = key.partition(",")
             if metric.endswith("_stderr") or not isinstance(value, int | float):
                 continue
-            spread = values.get(f"{metric}_stderr,{key.partition(',')[2]}")
+            spread = values.get(f"{metric}_stderr,{filtered}")
             stderr = float(spread) if isinstance(spread, int | float) else None
-            n = document.get("n-samples", {}).get(task, {}).get("effective", 0)
-            name = metric if plain.count(metric) == 1 else key
-            yield _row(task, family[task], name, float(value), int(n), stderr)
+            shown = metric if plain.count(metric) == 1 else key
+            yield _row(tasks[name], shown, float(value), n, stderr)
 
 
-def _rows_of(items: Sequence[Item], family: Mapping[str, str]) -> Iterator[Row]:
+def _rows_of(items: Sequence[Item], tasks: Mapping[str, _Task]) -> Iterator[Row]:
     """Rows of samples alone: the means of what each item has a number of."""
-    tasks: dict[str, list[Item]] = {}
+    found: dict[tuple[str, str], list[float]] = {}
     for item in items:
-        tasks.setdefault(item.task, []).append(item)
-    for task, mine in tasks.items():
-        for metric in dict.fromkeys(name for item in mine for name in item.metrics):
-            values = [item.metrics[metric] for item in mine if metric in item.metrics]
+        for metric, value in item.metrics.items():
             if ":" not in metric:
-                mean = math.fsum(values) / len(values)
-                yield _row(task, family[task], metric, mean, len(values), None)
+                found.setdefault((item.task, metric), []).append(value)
+    for (name, metric), values in found.items():
+        yield _row(tasks[name], metric, math.fsum(values) / len(values), len(values), None)
 
 
-def _row(task: str, name: str, metric: str, value: float, n: int, stderr: float | None) -> Row:
-    language = get(task_languages(task).language or "")
+def _row(task: _Task, metric: str, value: float, n: int, stderr: float | None) -> Row:
     half = None if stderr is None else Z95 * stderr
     return Row(
-        task=name,
-        language=language.code,
-        group=language.group,
+        task=task.family,
+        language=task.language,
+        group=get(task.language).group,
         metric=metric,
         value=value,
         n=n,

@@ -100,7 +100,8 @@ def _ledger_lines(report: Report) -> Iterator[tuple[str, list[str]]]:
 def _comparison(
     report: Report, comparison: Comparison, name: str, everything: bool
 ) -> Iterator[Table | Text]:
-    yield _overview(comparison, name)
+    if comparison.measures:
+        yield _overview(comparison, name)
     for task, metric in comparison.measures:
         mine = comparison.of(task, metric)
         shown = mine if everything else [each for each in mine if each.verdict]
@@ -198,6 +199,8 @@ def _remarks(report: Report, comparison: Comparison) -> Iterator[Text]:
 
 def remarks(report: Report, comparison: Comparison) -> Iterator[str]:
     """Yield what one should know to read a comparison."""
+    if not comparison.measures:
+        yield "Nothing was measured in all runs on the same items: there is nothing to compare."
     for task, metric in dict.fromkeys((task, metric) for task, metric, _ in comparison.missing):
         codes = [code for t, m, code in comparison.missing if (t, m) == (task, metric)]
         listed = ", ".join(codes[:8]) + (f" and {len(codes) - 8} more" if len(codes) > 8 else "")

@@ -240,6 +240,14 @@ def test_lm_evals_files_are_read(tmp_path: Path) -> None:
     assert list(samples.keyed) == [("belebele", "swh")]
 
 
+def test_a_tasks_yaml_says_its_language(tmp_path: Path) -> None:
+    path = lm_eval_files(tmp_path / "a", {"riddles_first": [1, 0], "riddles_swh": [1, 1]})
+    document = json.loads(path.read_text())
+    document["configs"] = {"riddles_swh": {"metadata": {"language": "swh"}}}
+    path.write_text(json.dumps(document))
+    assert set(read(path).keyed) == {("riddles", "swh")}
+
+
 def test_lm_evals_tasks_must_have_a_language(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="of none of its tasks the language is known"):
         read(lm_eval_files(tmp_path / "a", {"some_riddles": [1]}))
