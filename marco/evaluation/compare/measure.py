@@ -115,12 +115,11 @@ def of_languages(
             for run in side.runs
             for code in codes
         ]
+        generator = np.random.default_rng([seed, zlib.crc32(str(language).encode())])
         if max(len(before.runs), len(after.runs)) > 1:
-            tested = _by_seeds(mine)
+            tested = _by_seeds(mine, generator)
         elif known:
-            tested = _by_items(
-                mine, np.random.default_rng([seed, zlib.crc32(str(language).encode())])
-            )
+            tested = _by_items(mine, generator)
         else:
             tested = _by_errors([row.stderr for row in rows], _difference(mine), len(codes))
         values = [np.mean([_means(pair, side) for pair in mine], axis=0) for side in (0, 1)]
@@ -169,8 +168,10 @@ def _stderr(values: Array) -> float | None:
     return float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else None
 
 
-def _by_seeds(pairs: list[Paired]) -> dict[str, Any]:
+def _by_seeds(pairs: list[Paired], generator: np.random.Generator) -> dict[str, Any]:
     difference, spread = _difference(pairs), of_seeds(pairs)
+    if spread[0] == 0:  # all alike, as few items often are: that says nothing on how they vary
+        return {"method": "sign-flip", "p": sign_flip(_weighted(pairs), generator)}
     low, high = t_interval(difference, *spread)
     return {"method": "seeds", "p": t_test(difference, *spread), "low": low, "high": high}
 
@@ -190,15 +191,20 @@ def _by_items(pairs: list[Paired], generator: np.random.Generator) -> dict[str, 
         moved = pairs[0].differences
         p = mcnemar(int((moved > 0).sum()), int((moved < 0).sum()))
         return {"method": "mcnemar", "p": p, "low": low, "high": high}
-    weighted = np.concatenate([pair.differences * pair.weights / pair.n for pair in pairs])
-    return {"method": "sign-flip", "p": sign_flip(weighted, generator), "low": low, "high": high}
+    p = sign_flip(_weighted(pairs), generator)
+    return {"method": "sign-flip", "p": p, "low": low, "high": high}
+
+
+def _weighted(pairs: list[Paired]) -> Array:
+    """The items' parts of the mean over languages' differences, up to a factor."""
+    return np.concatenate([pair.differences * pair.weights / pair.n for pair in pairs])
 
 
 def _by_errors(stderrs: list[float | None], difference: float, languages: int) -> dict[str, Any]:
     known = [stderr for stderr in stderrs if stderr is not None]
-    if len(known) < len(stderrs):
-        return {"method": "none", "p": math.nan}
     spread = math.hypot(*known) / languages, math.inf
+    if len(known) < len(stderrs) or spread[0] == 0:
+        return {"method": "none", "p": math.nan}
     low, high = t_interval(difference, *spread)
     return {"method": "normal", "p": t_test(difference, *spread), "low": low, "high": high}
 

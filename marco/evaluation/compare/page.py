@@ -13,12 +13,13 @@ from marco.evaluation.compare.measure import Difference
 from marco.evaluation.compare.report import Report, letter
 from marco.evaluation.compare.tables import (
     HOW,
+    config_lines,
     flips,
     interval,
+    ledger_lines,
     p_value,
     remarks,
     signed,
-    text,
     title_of,
     with_error,
 )
@@ -91,7 +92,7 @@ def _sections(report: Report) -> Iterator[str]:
     )
     if report.configs:
         yield "<h2>Config, where it differs</h2>"
-        lines = ((key, *map(text, values)) for key, values in report.configs.items())
+        lines = ((key, *values) for key, values in config_lines(report))
         yield _table(("key", *report.labels), lines, wrap=True)
     for index, comparison in enumerate(report.comparisons, 1):
         yield f"<h2>{letter(index)} less A</h2>"
@@ -101,17 +102,8 @@ def _sections(report: Report) -> Iterator[str]:
         yield loss_chart(report.losses, report.labels)
     if report.ledgers:
         yield "<h2>Trained on, where it differs: tokens (epochs)</h2>"
-        counted = (
-            (
-                get(line.language).name,
-                *(
-                    NOTHING if count is None else f"{short(count.tokens)} ({count.epochs:.2f})"
-                    for count in line.counts
-                ),
-            )
-            for line in report.ledgers
-        )
-        yield _table(("language", *report.labels), counted)
+        lines = ((language, *counts) for language, counts in ledger_lines(report))
+        yield _table(("language", *report.labels), lines)
 
 
 def _comparison(report: Report, comparison: Comparison, name: str) -> Iterator[str]:

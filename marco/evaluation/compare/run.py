@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -42,11 +43,11 @@ class Run:
 
     @cached_property
     def measured(self) -> dict[tuple[str, str, str], Row]:
-        """(task, metric, language) → the row of everything that has a value."""
+        """(task, metric, language) → the row of everything whose value is a number."""
         return {
             (row.task, row.metric, row.language): row
             for row in self.rows
-            if row.subtask is None and row.value is not None
+            if row.subtask is None and row.value is not None and math.isfinite(row.value)
         }
 
     @cached_property

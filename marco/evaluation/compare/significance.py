@@ -157,11 +157,12 @@ def _left_over(side: Array, w: Array) -> float:
 
 
 def t_test(difference: float, stderr: float, freedom: float) -> float:
-    """Return the p-value of a difference with its standard error; normal at infinite freedom."""
+    """Return the p-value of a difference with its standard error, which is not zero.
+
+    With infinite freedom it is the normal distribution's.
+    """
     from scipy.stats import norm, t
 
-    if stderr == 0:
-        return 1.0 if difference == 0 else 0.0
     ratio = abs(difference) / stderr
     tail = norm.sf(ratio) if math.isinf(freedom) else t.sf(ratio, freedom)
     return float(2 * tail)

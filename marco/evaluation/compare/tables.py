@@ -35,10 +35,10 @@ def tables(report: Report, everything: bool = False) -> Iterator[Table | Text]:
     """
     yield _runs(report)
     if report.configs:
-        yield _values(report, "Config, where it differs", "key", list(_config_lines(report)))
+        yield _values(report, "Config, where it differs", "key", list(config_lines(report)))
     if report.ledgers:
         yield _values(
-            report, "Trained on, where it differs: tokens (epochs)", "", list(_ledger_lines(report))
+            report, "Trained on, where it differs: tokens (epochs)", "", list(ledger_lines(report))
         )
     if report.losses:
         lines = [
@@ -76,19 +76,21 @@ def _values(report: Report, title: str, name: str, lines: list[tuple[str, list[s
     return table
 
 
-def _config_lines(report: Report) -> Iterator[tuple[str, list[str]]]:
+def config_lines(report: Report) -> Iterator[tuple[str, list[str]]]:
+    """Yield each key that differs, and its values as text."""
     for key, values in report.configs.items():
-        yield key, [text(value) for value in values]
+        yield key, [_text(value) for value in values]
 
 
-def text(value: Any) -> str:
+def _text(value: Any) -> str:
     """Return a config's value as YAML would have it."""
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     return str(value)
 
 
-def _ledger_lines(report: Report) -> Iterator[tuple[str, list[str]]]:
+def ledger_lines(report: Report) -> Iterator[tuple[str, list[str]]]:
+    """Yield each language that differs, and its tokens and epochs as text."""
     for line in report.ledgers:
         counts = [
             NOTHING if count is None else f"{short(count.tokens)} ({count.epochs:.2f})"

@@ -179,6 +179,17 @@ def test_without_items_values_are_compared_by_their_errors() -> None:
     assert [m.counts for m in other.mismatches] == [(100, 90)]
 
 
+def test_seeds_that_are_all_alike_say_nothing_on_how_they_vary() -> None:
+    def seeds(value: float) -> list[Run]:
+        return [Run("x", [Row("quiz", "tha", "high", "acc", value, 8)]) for _ in range(2)]
+
+    assert of(compare(group(*seeds(0.25)), group(*seeds(0.375))), "tha").verdict == ""
+    sides = [group(*(run({"tha": [value] * 5}) for _ in range(2))) for value in (0.0, 1.0)]
+    assert of(compare(*sides), "tha").p == pytest.approx(2 / 2**5)
+    sure = [Run("x", [Row("quiz", "tha", "high", "acc", v, 2, stderr=0.0)]) for v in (0.0, 1.0)]
+    assert of(compare(group(sure[0]), group(sure[1])), "tha").method == "none"
+
+
 def test_what_only_some_runs_have_is_missing() -> None:
     before = run({"eng": [1, 0], "tha": [1, 0]})
     after = run({"eng": [1, 0], "swh": [1, 0]})
