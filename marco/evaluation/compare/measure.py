@@ -170,7 +170,8 @@ def _stderr(values: Array) -> float | None:
 
 def _by_seeds(pairs: list[Paired], generator: np.random.Generator) -> dict[str, Any]:
     difference, spread = _difference(pairs), of_seeds(pairs)
-    if spread[0] == 0:  # all alike, as few items often are: that says nothing on how they vary
+    # all alike, up to rounding, as few items often are: that says nothing on how they vary
+    if spread[0] <= 1e-9 * abs(difference):
         return {"method": "sign-flip", "p": sign_flip(_weighted(pairs), generator)}
     low, high = t_interval(difference, *spread)
     return {"method": "seeds", "p": t_test(difference, *spread), "low": low, "high": high}
