@@ -172,10 +172,11 @@ def _open(folder: Path, point: Point) -> None:
 
 
 def _show(found: Evaluation, title: str, folder: Path) -> None:
+    from marco.evaluation.matrix_table import matrix_tables
     from marco.evaluation.task_table import OPTIONAL, task_tables
     from marco.tracking.console import console
 
-    for table in task_tables(found.rows, title):
+    for table in (*task_tables(found.rows, title), *matrix_tables(found.rows, title)):
         console().print(table)
     failed = [row for row in found.rows if row.subtask is None and row.metric not in OPTIONAL]
     for reason in dict.fromkeys(row.reason for row in failed):

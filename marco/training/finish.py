@@ -9,6 +9,7 @@ from typing import Any
 from marco.data.ledger import by_language
 from marco.data.stores import SEVERAL
 from marco.evaluation.history import Evaluation, after
+from marco.evaluation.matrix_table import matrix_tables
 from marco.evaluation.numbers import short
 from marco.evaluation.plots import write_plots
 from marco.evaluation.scalars import OWN
@@ -46,7 +47,8 @@ def finish(module: MarcoModule, callbacks: Sequence[Any]) -> dict[str, Any]:
     console().print(results_table(summary))
     last = after(history)
     others = [] if last is None else [row for row in last.rows if row.task not in OWN]
-    for table in task_tables(others, f"Tasks · {short(module.tokens_seen)} tokens"):
+    title = f"Tasks · {short(module.tokens_seen)} tokens"
+    for table in (*task_tables(others, title), *matrix_tables(others, title)):
         console().print(table)
     for name, found in sources.items():
         if name not in languages:

@@ -6,8 +6,10 @@ from rich.console import Console
 
 from marco.evaluation.compare_table import overview
 from marco.evaluation.history import Evaluation
+from marco.evaluation.matrix_table import matrix_tables
 from marco.evaluation.rows import FAILED, Row
 from marco.evaluation.task_table import task_tables
+from marco.languages import get
 
 ROWS = [
     Row("xnli", "eng", "english", "acc", 0.75, 4),
@@ -48,6 +50,26 @@ def test_many_tasks_are_several_tables_of_100_columns() -> None:
     console = Console(width=300, record=True, file=StringIO())
     for table in tables:
         assert console.measure(table).minimum <= 100
+
+
+def test_directions_are_a_matrix() -> None:
+    values = {
+        ("eng", "swh"): 10.0,
+        ("eng", "yor"): 20.0,
+        ("swh", "yor"): 30.0,
+        ("yor", "eng"): 60.0,
+    }
+    rows = [
+        Row("flores", into, get(into).group, "bleu", value, 9, subtask=f"{of}_{into}", source=of)
+        for (of, into), value in values.items()
+    ]
+    one_source = [row.but(task="one") for row in rows if row.source == "eng"]
+    (table,) = matrix_tables([*rows, *one_source], "mine")
+    lines = shown(table)
+    assert ["swh", "yor", "eng", "mean"] in lines
+    assert ["English", "10.0", "20.0", "–", "15.0"] in lines
+    assert ["Swahili", "–", "30.0", "–", "30.0"] in lines
+    assert ["mean", "10.0", "25.0", "60.0", "30.0"] in lines
 
 
 def test_several_evaluations_side_by_side() -> None:
