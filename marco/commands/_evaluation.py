@@ -6,18 +6,16 @@ import dataclasses
 import functools
 import logging
 import os
-import re
-from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from marco.config import Sources, bind_root, compose, container, redact, resolved
+from marco.commands._results import loggers_of, open_results, place_of
+from marco.config import Sources, bind_root, compose, container, resolved
 from marco.config.evaluate import EvaluateSettings
 from marco.errors import ConfigError, MarcoError
 from marco.evaluation.history import Evaluation, read_history, write_history
 from marco.evaluation.scoring import ALONE, Shard
-from marco.tracking.wandb_settings import Wandb
 
 if TYPE_CHECKING:
     from marco.data.settings import Data
@@ -114,61 +112,38 @@ def _evaluate(point: Point, shard: Shard) -> tuple[str, Evaluation]:
     keep_pages()
     settings = point.settings
     loaded: Loaded = settings.model.load(settings.kernels)
-    parts = [*loaded.name.split("/"), *([loaded.checkpoint] if loaded.checkpoint else [])]
-    place = Path(settings.output).expanduser().joinpath(*map(_folder_name, parts))
-    folder = place / point.evaluation / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
-    loggers: list[Any] = []
+    named = " · ".join([loaded.name, *([loaded.checkpoint] if loaded.checkpoint else [])])
+    title = f"{named} · {point.evaluation}"
+    place = place_of(settings.output, loaded.name, loaded.checkpoint)
+    folder, logger = place, None
     if shard.rank == 0:
-        _open(folder, point)
-        loggers = _loggers(point, loaded, folder)
+        folder = open_results(place, point.evaluation, settings.output, point.config)
+        logger = settings.logger
     else:
         logging.getLogger().setLevel(logging.ERROR)
     sweep = dataclasses.replace(
         settings.evaluation,
         row_length=settings.evaluation.row_length or loaded.sequence_length,
     )
-    corpus = point.data.load()
-    of = Measured(loaded.name, loaded.checkpoint or "", loaded.tokens)
-    status = "failed"
-    try:
+    experiment = loaded.name.partition("/")[0] if loaded.checkpoint else None
+    with loggers_of(
+        logger, folder, point.config, job_type="evaluate", title=title, experiment=experiment
+    ) as loggers:
         found = measure(
             loaded.root,
             loaded.tokenizer,
             sweep,
-            corpus,
-            of,
+            point.data.load(),
+            Measured(loaded.name, loaded.checkpoint or "", loaded.tokens),
             folder,
             place / CACHE,
             step=loaded.step or 0,
             shard=shard,
         )
         publish(loggers, found, folder)
-        status = "success"
-    except KeyboardInterrupt:
-        status = "interrupted"
-        raise
-    finally:
-        for logger in loggers:
-            if hasattr(logger, "finish"):
-                logger.finish(status)
-    title = " · ".join([loaded.name, *([loaded.checkpoint] if loaded.checkpoint else [])])
-    title = f"{title} · {point.evaluation}"
     if shard.rank == 0:
         _show(found, title, folder)
     return title, found
-
-
-def _open(folder: Path, point: Point) -> None:
-    """Make the folder of the results, with the config and the log. Raises ConfigError."""
-    from marco.training.log import set_up_logging
-
-    try:
-        folder.mkdir(parents=True)
-        set_up_logging(folder, 0)
-        redact.write(redact.to_yaml(point.config), folder / "config.yaml")
-    except OSError as error:
-        output = point.settings.output
-        raise ConfigError(f"output={output} cannot be written to: {error}") from error
 
 
 def _show(found: Evaluation, title: str, folder: Path) -> None:
@@ -183,28 +158,3 @@ def _show(found: Evaluation, title: str, folder: Path) -> None:
         if reason:
             console().print(reason, style="yellow", soft_wrap=True, markup=False)
     console().print(f"Results: {folder}", soft_wrap=True)
-
-
-def _loggers(point: Point, loaded: Loaded, folder: Path) -> list[Any]:
-    """The loggers of the config; in W&B a run's evaluations stand in its experiment's group."""
-    logger = point.settings.logger
-    if logger is None:
-        return []
-    if isinstance(logger, Wandb):
-        what = [loaded.name, *([loaded.checkpoint] if loaded.checkpoint else []), point.evaluation]
-        logger = dataclasses.replace(
-            logger,
-            job_type="evaluate",
-            group=loaded.name.partition("/")[0] if loaded.checkpoint else logger.group,
-            name=logger.name or " · ".join(what),
-        )
-    loggers: list[Any] = logger.build(folder, config=point.config)
-    for each in loggers:
-        if hasattr(each, "describe"):
-            log.info("%s", each.describe())
-    return loggers
-
-
-def _folder_name(part: str) -> str:
-    """Return a model's name, or a part of one, as a folder's: no way out, no surprises."""
-    return re.sub(r"[^\w.+-]", "_", part).lstrip(".") or "model"

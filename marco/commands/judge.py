@@ -18,14 +18,11 @@ agree. What was answered and judged before an interruption is not asked again.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import functools
 import json
 import logging
-import re
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +37,6 @@ if TYPE_CHECKING:
     from marco.evaluation.judge.questions import Question
     from marco.evaluation.progress import ProgressBar
     from marco.evaluation.rows import Row
-    from marco.training.contestant import Entrant
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +115,7 @@ def _point(overrides: list[str], sources: Sources) -> Point:
 
 
 def _compare(point: Point) -> tuple[str, Evaluation]:
-    from marco.config.redact import to_yaml, write
+    from marco.commands._results import loggers_of, open_results, place_of
     from marco.evaluation.history import Evaluation
     from marco.evaluation.judge.endpoint import Judge
     from marco.evaluation.judge.judging import judge
@@ -132,29 +128,30 @@ def _compare(point: Point) -> tuple[str, Evaluation]:
     from marco.evaluation.standalone import CACHE, publish
     from marco.tracking.console import console
     from marco.training.allocator import keep_pages
-    from marco.training.log import set_up_logging
 
     keep_pages()
     settings, questions = point.settings, point.questions
     asked = Judge(settings.judge)
     asked.check()
     model = settings.model.enter("model", questions, settings.kernels)
-    place = _place(settings, model)
-    folder = place / TASK / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise ConfigError(f"output={settings.output} cannot be written to: {error}") from error
-    set_up_logging(folder, 0)
-    write(to_yaml(point.config), folder / "config.yaml")
+    place = place_of(settings.output, model.name, model.checkpoint)
+    folder = open_results(place, TASK, settings.output, point.config)
     known = RequestCache(place / CACHE, json.dumps(settings.judge.identity, sort_keys=True))
-    with _loggers(point, model, folder) as loggers, ProgressBar() as bar:
+    opened = loggers_of(
+        settings.logger,
+        folder,
+        point.config,
+        job_type="judge",
+        title=f"{model.title} · mt_bench",
+        experiment=model.name.partition("/")[0] if model.checkpoint else None,
+    )
+    with opened as loggers, ProgressBar() as bar:
         answers = model.answer(questions, settings.answering, place / CACHE, _shown(bar, "model"))
         baseline = settings.baseline.enter("baseline", questions, settings.kernels)
         others = baseline.answer(
             questions,
             settings.answering,
-            _place(settings, baseline) / CACHE,
+            place_of(settings.output, baseline.name, baseline.checkpoint) / CACHE,
             _shown(bar, "baseline"),
         )
         comparisons = judge(
@@ -208,40 +205,3 @@ def _show_answers(rows: list[Row], comparisons: list[list[Comparison]]) -> None:
 
 def _shown(bar: ProgressBar, name: str) -> Callable[[int, int], None]:
     return functools.partial(bar, name)
-
-
-@contextlib.contextmanager
-def _loggers(point: Point, model: Entrant, folder: Path) -> Iterator[list[Any]]:
-    """The loggers of the config; in W&B a run's comparisons stand in its experiment's group."""
-    from marco.tracking.wandb_settings import Wandb
-
-    logger = point.settings.logger
-    if isinstance(logger, Wandb):
-        logger = dataclasses.replace(
-            logger,
-            job_type="judge",
-            group=model.name.partition("/")[0] if model.checkpoint else logger.group,
-            name=logger.name or f"{model.title} · mt_bench",
-        )
-    loggers: list[Any] = [] if logger is None else logger.build(folder, config=point.config)
-    status = "failed"
-    try:
-        for each in loggers:
-            if hasattr(each, "describe"):
-                log.info("%s", each.describe())
-        yield loggers
-        status = "success"
-    except KeyboardInterrupt:
-        status = "interrupted"
-        raise
-    finally:
-        for each in loggers:
-            if hasattr(each, "finish"):
-                each.finish(status)
-
-
-def _place(settings: JudgeSettings, side: Entrant) -> Path:
-    """The folder of a model's evaluations: names are no way out of it."""
-    parts = [*side.name.split("/"), *([side.checkpoint] if side.checkpoint else [])]
-    safe = [re.sub(r"[^\w.+-]", "_", part).lstrip(".") or "model" for part in parts]
-    return Path(settings.output).expanduser().joinpath(*safe)
