@@ -17,7 +17,7 @@ from marco.evaluation.scalars import line, scalars
 from marco.evaluation.scoring import Shard
 from marco.evaluation.sweep import EvaluationSweep, Trained
 from marco.tracking.media import MediaLogger, log_image, log_table
-from marco.tracking.pauses import Pausable, training_paused
+from marco.tracking.pauses import EvaluationBar, training_paused
 
 log = logging.getLogger(__name__)
 
@@ -173,7 +173,7 @@ class _Stopped(BaseException):
 
 
 class _Progress:
-    """Tells the progress bar what is being evaluated and how far that is.
+    """Tells the progress bar which task is being evaluated and how far that is.
 
     Stops an evaluation under way when the run is to stop, but for the one before the first step,
     which nothing could make up for; several processes, which score in step, finish it.
@@ -182,7 +182,7 @@ class _Progress:
     def __init__(self, trainer: pl.Trainer, module: Trained) -> None:
         self._module = module
         self._may_stop = trainer.world_size == 1 and module.tokens_seen > 0
-        self._bars = [c for c in trainer.callbacks if isinstance(c, Pausable)]
+        self._bars = [c for c in trainer.callbacks if isinstance(c, EvaluationBar)]
         self._shown = 0.0
 
     def __call__(self, task: str, done: int, total: int) -> None:
@@ -192,7 +192,7 @@ class _Progress:
         if now - self._shown >= UPDATE:
             self._shown = now
             for bar in self._bars:
-                bar.pause_training(f"evaluating {task} {done / max(total, 1):.0%}")
+                bar.evaluation_progress(task, done, total)
 
 
 def _shard(trainer: pl.Trainer) -> Shard:

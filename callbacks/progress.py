@@ -1,7 +1,8 @@
-"""The progress bar: loss, tokens per second and time left, on the tokens of the budget."""
+"""The progress bars: the budget with loss, speed and time left; the stage; the evaluation."""
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from typing import Any
 
@@ -13,9 +14,9 @@ from marco.tracking.clock import TrainingClock
 from marco.tracking.console import console
 from marco.tracking.protocol import TrackedModule
 
+log = logging.getLogger(__name__)
+
 WINDOW = 20  # optimizer steps that the shown speed is a mean of
-
-
 WIDE = 110  # columns from which the bar has room for all it knows, in words
 
 
@@ -35,7 +36,10 @@ def short_time(seconds: float) -> str:
 
 
 class TokenProgress(ProgressBar):  # type: ignore[misc]
-    """One bar for the whole training; a line every ten percent where stdout is not a terminal.
+    """A bar for the whole training; a line every ten percent where stdout is not a terminal.
+
+    A mix with stages has a second bar, for the stage, whose start is a line of the log. While the
+    model is evaluated a bar shows how far the task under way is.
 
     Other output belongs on ``marco.tracking.console.console()``, which keeps it above the bar;
     plain ``print`` is redirected there while the bar is shown. The speed and the time left are of
@@ -50,6 +54,9 @@ class TokenProgress(ProgressBar):  # type: ignore[misc]
         self._points: deque[tuple[float, int]] = deque(maxlen=WINDOW + 1)  # seconds, tokens
         self._bar: Progress | None = None
         self._task = TaskID(0)
+        self._stage_task: TaskID | None = None
+        self._evaluation_task: TaskID | None = None
+        self._stage: str | None = None
         self._next_percent = 0
         self._position = ""
         self._training_status = ""
@@ -75,8 +82,21 @@ class TokenProgress(ProgressBar):  # type: ignore[misc]
             status = self._position
             self._bar.update(self._task, description=reason, status=status, refresh=True)
 
+    def evaluation_progress(self, task: str, done: int, total: int) -> None:
+        """Show how far the evaluation of a task is, until training goes on."""
+        if self._bar is None:
+            return
+        if self._evaluation_task is None:
+            self._evaluation_task = self._bar.add_task(task, status="")
+        self._bar.update(
+            self._evaluation_task, description=f"  {task}", total=max(total, 1), completed=done
+        )
+
     def resume_training(self) -> None:
         """Training goes on."""
+        if self._bar is not None and self._evaluation_task is not None:
+            self._bar.remove_task(self._evaluation_task)
+        self._evaluation_task = None
         if self._points:
             self._clock.start()
         if self._bar is not None:
@@ -89,6 +109,7 @@ class TokenProgress(ProgressBar):  # type: ignore[misc]
         self._points.clear()
         self._points.append((self._clock.seconds, module.tokens_seen))
         self._clock.start()
+        self._stage = None
         if not self._enabled:
             return
         screen = console()
@@ -108,12 +129,15 @@ class TokenProgress(ProgressBar):  # type: ignore[misc]
                 completed=module.tokens_seen,
                 status="",
             )
-            self._show(module)
+            if module.stages:
+                self._stage_task = self._bar.add_task("stage", total=None, status="")
             self._bar.start()
+            self._show(module)
         else:
             self._next_percent = 10 * (self._percent(module) // 10 + 1)
             verb = "resumed at" if module.step else "training from"
             screen.print(f"{verb} {self._line(module)}", soft_wrap=True)
+            self._show_stage(module)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         """Move the bar after an optimizer step."""
@@ -123,7 +147,11 @@ class TokenProgress(ProgressBar):  # type: ignore[misc]
         self._points.append((self._clock.seconds, module.tokens_seen))
         if self._bar is not None:
             self._show(module)
-        elif self._enabled and self._percent(module) >= self._next_percent:
+            return
+        if not self._enabled:
+            return
+        self._show_stage(module)
+        if self._percent(module) >= self._next_percent:
             self._next_percent = 10 * (self._percent(module) // 10 + 1)
             console().print(self._line(module), soft_wrap=True)
 
@@ -146,13 +174,33 @@ class TokenProgress(ProgressBar):  # type: ignore[misc]
         self._points.clear()
         if self._bar is not None:
             self._bar.stop()
-            self._bar = None
+        self._bar = self._stage_task = self._evaluation_task = None
 
     def _show(self, module: TrackedModule) -> None:
         assert self._bar is not None
         self._position = _position(module)
         self._training_status = self._status(module, console().width)
         self._bar.update(self._task, completed=module.tokens_seen, status=self._training_status)
+        self._show_stage(module)
+
+    def _show_stage(self, module: TrackedModule) -> None:
+        """Show how far the mix's stage is; a stage that begins is a line of the log."""
+        start = 0
+        for name, end in module.stages:
+            if module.tokens_seen < end or (name, end) == module.stages[-1]:
+                break
+            start = end
+        else:
+            return
+        done, total = module.tokens_seen - start, end - start
+        if name != self._stage:
+            self._stage = name
+            log.info("Stage %s: %s tokens", name, f"{total:,}")
+        if self._bar is not None and self._stage_task is not None:
+            status = f"{short_count(done)}/{short_count(total)}"
+            self._bar.update(
+                self._stage_task, description=name, total=total, completed=done, status=status
+            )
 
     def _speed(self) -> float | None:
         """Tokens per second over the last steps; None before there is a step to measure."""

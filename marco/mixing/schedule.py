@@ -78,6 +78,15 @@ class MixSchedule:
         """Tokens of the whole schedule."""
         return self.segments[-1].end
 
+    @property
+    def stages(self) -> tuple[tuple[str, int], ...]:
+        """The stages by name, with the token at which each ends; none where nothing is named."""
+        ends: dict[str, int] = {}
+        for segment in self.segments:
+            if segment.name:
+                ends[segment.name] = segment.end
+        return tuple(ends.items())
+
     def segment_at(self, token: int) -> Segment:
         """Return the segment that a token of the run is in; beyond the end, the last one."""
         return self.segments[self._number(token)]

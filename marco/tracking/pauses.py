@@ -18,6 +18,14 @@ class Pausable(Protocol):
         """Training goes on."""
 
 
+@runtime_checkable
+class EvaluationBar(Protocol):
+    """A callback that shows how far an evaluation is."""
+
+    def evaluation_progress(self, task: str, done: int, total: int) -> None:
+        """So much of all there is to score of a task has been scored."""
+
+
 @contextmanager
 def training_paused(callbacks: Iterable[object], reason: str) -> Iterator[None]:
     """Hold the clocks of all pausable ``callbacks`` (``trainer.callbacks``) inside the block.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 
@@ -21,6 +22,9 @@ class TrackedModule(Protocol):
 
     total_tokens: int
     """The budget of the run, in the unit of ``tokens_seen``."""
+
+    stages: Sequence[tuple[str, int]]
+    """The stages of the mix by name, with the tokens at which each ends; empty: it has none."""
 
     at_boundary: bool
     """Whether the micro-batch that just ended completed an optimizer step."""

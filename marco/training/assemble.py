@@ -105,6 +105,7 @@ def build_module(run: RunSettings, text: Text, context: RunContext) -> MarcoModu
         total_steps=run.steps(text.schedule.end),
         flops_per_token=flops_per_token(network, run.batch.sequence_length),
         context=context,
+        stages=text.schedule.stages,
     )
 
 

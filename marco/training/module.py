@@ -39,6 +39,7 @@ class MarcoModule(pl.LightningModule):  # type: ignore[misc]
         positions: where each source's data is (`marco.data.batches.POSITION`), by its name.
         ledger: what was served so far, [sources, fields] (`marco.data.ledger.FIELDS`).
         last_metrics: `train/loss`, `train/gradient_norm`, `train/learning_rate` of the last step.
+        stages: the mix's stages by name, with the token each ends at; none in a mix without.
         language_losses: mean training loss of each source in the last step, in nats per token.
         rows: (source, draw) of every sequence this process saw in the current step.
 
@@ -57,6 +58,7 @@ class MarcoModule(pl.LightningModule):  # type: ignore[misc]
         total_steps: int,
         flops_per_token: float,
         context: RunContext,
+        stages: Sequence[tuple[str, int]] = (),
     ) -> None:
         super().__init__()
         self.model = model
@@ -70,6 +72,7 @@ class MarcoModule(pl.LightningModule):  # type: ignore[misc]
         self.length = length
         self.total_steps = total_steps
         self.flops_per_token = flops_per_token
+        self.stages = stages
         self.step = 0
         self.positions = {name: [0] * len(POSITION) for name in self.languages}
         self.ledger = np.zeros((len(sources), len(FIELDS)), np.int64)

@@ -31,6 +31,7 @@ class Toy(LightningModule):
         self.tokens_seen = 0
         self.step = 0
         self.total_tokens = steps * TOKENS_PER_STEP
+        self.stages: tuple[tuple[str, int], ...] = ()
         self.at_boundary = False
         self.last_metrics: dict[str, float] = {}
         self.flops_per_token = 2.0e9

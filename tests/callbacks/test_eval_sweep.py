@@ -97,6 +97,9 @@ class Bar(pl.Callback):  # type: ignore[misc]
     def pause_training(self, reason: str) -> None:
         self.said.append(reason)
 
+    def evaluation_progress(self, task: str, done: int, total: int) -> None:
+        self.said.append(f"{task} {done}/{total}")
+
     def resume_training(self) -> None:
         self.said.append("on")
 
@@ -174,7 +177,7 @@ def test_what_it_measured_is_shown_everywhere(
     assert len(shown.tables[-1][1]) == 6
     path = tmp_path / "plots" / "heatmap.png"
     assert shown.images == [("eval/heatmap", path, 0), ("eval/heatmap", path, 100)]
-    assert bar.said == ["evaluating", "evaluating likelihood 50%", "on"] * 2
+    assert bar.said == ["evaluating", "likelihood 1/2", "on"] * 2
     assert "Evaluation after 100 tokens: bits per byte 4.250 (worst Swahili" in caplog.text
     lines = (tmp_path / "evaluations.jsonl").read_text(encoding="utf-8").splitlines()
     assert json.loads(lines[0])["language"] == "eng"

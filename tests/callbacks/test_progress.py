@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from rich.console import Console
 
 from callbacks import progress
 from callbacks.progress import TokenProgress, short_count, short_time
-from marco.tracking.pauses import training_paused
+from marco.tracking.pauses import EvaluationBar, training_paused
 
 
 def screen(monkeypatch: pytest.MonkeyPatch, **options: Any) -> io.StringIO:
@@ -77,6 +78,48 @@ def test_bar_in_a_terminal(
     assert re.search(last.format(*words), lines[-1])
     assert all(len(line) <= width for line in lines)
     assert "\x1b[3" not in output.getvalue()  # NO_COLOR: no colours
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_stages_are_shown(
+    toy: Any,
+    fit_toy: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    terminal: bool,
+) -> None:
+    output = screen(monkeypatch, force_terminal=terminal, width=100, no_color=True)
+    module = toy(steps=10)
+    module.stages = (("broad", 400), ("decay", 1000))
+    with caplog.at_level(logging.INFO, "callbacks.progress"):
+        fit_toy(module, TokenProgress(), bar=True)
+    assert caplog.messages == ["Stage broad: 400 tokens", "Stage decay: 600 tokens"]
+    shown = [line for line in visible(output) if re.match(r"\s*(broad|decay) ", line)]
+    assert bool(shown) is terminal
+    if terminal:
+        assert re.search(r"decay .*100 %  600/600$", shown[-1])
+
+
+def test_a_bar_for_the_evaluation_which_goes_away(
+    toy: Any, fit_toy: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = screen(monkeypatch, force_terminal=True, width=100, no_color=True)
+
+    class Sweep(Callback):
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
+            if pl_module.at_boundary and pl_module.step == 5:
+                bar = next(c for c in trainer.callbacks if isinstance(c, EvaluationBar))
+                with training_paused(trainer.callbacks, "evaluating"):
+                    for done in (0, 30, 120):
+                        bar.evaluation_progress("belebele", done, 120)
+                        bar._bar.refresh()
+
+    fit_toy(toy(steps=10), TokenProgress(), Sweep(), bar=True)
+    lines = visible(output)
+    seen = [index for index, line in enumerate(lines) if "belebele" in line]
+    assert re.search(r"belebele .* 25 %", "\n".join(lines))
+    assert "evaluating" in lines[seen[0] - 1]
+    assert seen[-1] < len(lines) - 1
 
 
 def test_an_error_leaves_the_terminal_usable(
