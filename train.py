@@ -36,6 +36,7 @@ from marco.config import (
 )
 from marco.errors import MarcoError
 from marco.training.checks import check_run
+from marco.training.recipe.command_line import run_recipe
 from marco.training.waiting import wait_briefly
 
 log = logging.getLogger("marco")
@@ -103,6 +104,9 @@ def main() -> None:
     if "LOCAL_RANK" in os.environ:
         sys.exit("error: start train.py itself, not under torchrun: it starts trainer.devices.")
     wait_briefly()
+    recipe = run_recipe(sys.argv[1:], check_run)
+    if recipe is not None:
+        sys.exit(recipe)
     try:
         sys.argv[1:] = check_command_line(sys.argv[1:], check_run)
         if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:

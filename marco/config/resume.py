@@ -75,16 +75,7 @@ def locate_run(wanted: str, runs: Path) -> Path:
 
     Raises CheckpointError if there is none, or it holds no config or no checkpoint.
     """
-    candidates = [runs / "last"] if wanted == "last" else [Path(wanted).expanduser(), runs / wanted]
-    folder = next((path for path in candidates if path.is_dir()), None)
-    if folder is None and wanted == "last":
-        raise CheckpointError(f"resume=last: there is no run in '{runs}' yet.")
-    if folder is None:
-        known = _known_runs(runs)
-        guess = nearest(wanted.rstrip("/"), [*known, *(str(runs / name) for name in known)])
-        newest = f" The newest there: {known[-1]}." if known and not guess else ""
-        raise CheckpointError(f"resume={wanted}: there is no such run folder.{guess}{newest}")
-    folder = folder.resolve()
+    folder = _existing(wanted, runs)
     if not (folder / CONFIG).is_file():
         below = _known_runs(folder)
         hint = f" Runs there: {', '.join(below[-3:])}." if below else ""
@@ -96,6 +87,32 @@ def locate_run(wanted: str, runs: Path) -> Path:
             f"resume={wanted}: '{folder}' has no checkpoint: it stopped before the first one."
         )
     return folder
+
+
+def resumed_folder(overrides: list[str], *, sources: Sources | None = None) -> Path | None:
+    """Return the folder that ``resume=`` names, whatever is in it; None where it is not given.
+
+    Raises CheckpointError if there is none.
+    """
+    wanted = resume_value(overrides)
+    if wanted is None:
+        return None
+    parsed = diagnose.parse(overrides, OverridesParser.create())
+    return _existing(wanted, _runs_folder(parsed, sources))
+
+
+def _existing(wanted: str, runs: Path) -> Path:
+    """Return the folder that is meant, absolute, links followed."""
+    candidates = [runs / "last"] if wanted == "last" else [Path(wanted).expanduser(), runs / wanted]
+    folder = next((path for path in candidates if path.is_dir()), None)
+    if folder is None and wanted == "last":
+        raise CheckpointError(f"resume=last: there is no run in '{runs}' yet.")
+    if folder is None:
+        known = _known_runs(runs)
+        guess = nearest(wanted.rstrip("/"), [*known, *(str(runs / name) for name in known)])
+        newest = f" The newest there: {known[-1]}." if known and not guess else ""
+        raise CheckpointError(f"resume={wanted}: there is no such run folder.{guess}{newest}")
+    return folder.resolve()
 
 
 def _is_change(override: Override) -> bool:

@@ -19,7 +19,14 @@ from transformers import (
 )
 
 from marco.errors import ConfigError
-from marco.models.settings import SUPPORTED_ARCHITECTURES, Initialiser, QwenModel, looks_local
+from marco.models.settings import (
+    SUPPORTED_ARCHITECTURES,
+    Initialiser,
+    QwenModel,
+    looks_local,
+    shape_folder,
+)
+from marco.run_folder import run_of
 
 if TYPE_CHECKING:
     from marco.models.settings import PretrainedModel
@@ -139,7 +146,7 @@ def _random(config: PreTrainedConfig, initialiser: Initialiser, seed: int) -> Pr
 
 
 def _place(path: str) -> tuple[str]:
-    return (str(Path(path).expanduser()) if looks_local(path) else path,)
+    return (str(shape_folder(path)) if looks_local(path) else path,)
 
 
 def _config_at(path: str) -> PreTrainedConfig:
@@ -156,9 +163,14 @@ def _config_at(path: str) -> PreTrainedConfig:
 def load_pretrained(path: str, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
     """Return the model of a folder, a .gguf file or a hub name, on the CPU.
 
+    Of a run it is the shape: `marco.training.loading` reads checkpoints.
+
     Raises:
         ConfigError: it cannot be loaded, or is of an architecture that is not supported.
     """
+    if run_of(path) is not None:
+        shape: PreTrainedModel = AutoModelForCausalLM.from_config(_config_at(path), dtype=dtype)
+        return shape
     options: dict[str, Any] = {"dtype": dtype, "trust_remote_code": False}
     (place,) = _place(path)
     if path.endswith(".gguf"):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from marco.errors import ConfigError, nearest
+from marco.run_folder import MODEL, run_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -48,7 +49,7 @@ class QwenModel:
         vocab_size: rows of the embedding; null means the tokenizer's length, rounded up to 64.
         head_dim: null means hidden_size / num_attention_heads (Qwen3 states it).
         weights: `random`, or `pretrained` to read them from `path`.
-        path: local folder or hub name of these weights, used when `weights=pretrained`.
+        path: local folder, run or hub name of these weights, used when `weights=pretrained`.
     """
 
     architecture: Literal["qwen2", "qwen3"]
@@ -125,7 +126,8 @@ class PretrainedModel:
     """Any Qwen2, Qwen2.5 or Qwen3 checkpoint: its own config decides the shape.
 
     Attributes:
-        path: local folder with config.json and safetensors, a .gguf file, or a hub name.
+        path: local folder with config.json and safetensors, a run's folder or one of its
+            checkpoints, a .gguf file, or a hub name.
         weights: `pretrained`, or `random` to keep the shape only.
     """
 
@@ -160,9 +162,15 @@ def looks_local(path: str) -> bool:
     )
 
 
+def shape_folder(path: str) -> Path:
+    """Where the config.json of a local model is; a run keeps it in a folder of its own."""
+    run = run_of(path)
+    return Path(path).expanduser() if run is None else run / MODEL
+
+
 def rows_at(path: str) -> int | None:
     """The vocabulary that a local model folder's config states, or None."""
-    config = Path(path).expanduser() / "config.json"
+    config = shape_folder(path) / "config.json"
     if not config.is_file():
         return None
     rows = json.loads(config.read_text(encoding="utf-8")).get("vocab_size")
@@ -182,7 +190,7 @@ def check_weights(path: str) -> None:
         beside = folder.parent
         names = [entry.name for entry in beside.iterdir()] if beside.is_dir() else []
         raise ConfigError(f"model.path={path}: no such folder.{nearest(folder.name, names)}")
-    config = folder / "config.json"
+    config = shape_folder(path) / "config.json"
     if not config.is_file():
         raise ConfigError(f"model.path={path}: the folder has no config.json.")
     try:
@@ -194,5 +202,5 @@ def check_weights(path: str) -> None:
             f"model.path={path} is a '{kind}' model; supported: "
             f"{', '.join(SUPPORTED_ARCHITECTURES)}."
         )
-    if not any(folder.glob("*.safetensors")):
+    if run_of(path) is None and not any(folder.glob("*.safetensors")):
         raise ConfigError(f"model.path={path}: the folder has no *.safetensors file.")

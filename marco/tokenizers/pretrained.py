@@ -8,6 +8,7 @@ from pathlib import Path
 
 from marco.data.documents import Corpus
 from marco.errors import ConfigError, DataError, nearest
+from marco.run_folder import TOKENIZER, run_of
 from marco.tokenizers.tokenizer import CONFIG_FILE, TOKENIZER_FILE, Tokenizer
 
 # What transformers can turn into a fast tokenizer where there is no tokenizer.json.
@@ -21,8 +22,8 @@ class PretrainedTokenizer:
     """Settings of an existing tokenizer.
 
     Attributes:
-        path: a folder with tokenizer.json (as ``save_pretrained`` writes it), or a hub name such as
-            Qwen/Qwen2.5-0.5B. No code from there is ever executed.
+        path: a folder with tokenizer.json (as ``save_pretrained`` writes it), a run's folder, or a
+            hub name such as Qwen/Qwen2.5-0.5B. No code from there is ever executed.
     """
 
     path: str | None
@@ -34,14 +35,14 @@ class PretrainedTokenizer:
                 "tokenizer.path is not set: name a folder with tokenizer.json, or a hub name."
             )
         if self._is_folder():
-            self._check_folder(Path(self.path).expanduser())
+            self._check_folder(self._folder())
         else:
             self._check_hub(self.path)
 
     def least_entries(self) -> int | None:
         """Entries of a folder's tokenizer.json; None where it is converted or on the hub."""
         assert self.path is not None
-        path = Path(self.path).expanduser() / TOKENIZER_FILE
+        path = self._folder() / TOKENIZER_FILE
         return len(Tokenizer.from_folder(path.parent)) if path.is_file() else None
 
     def load(self, corpus: Corpus) -> Tokenizer:
@@ -53,10 +54,15 @@ class PretrainedTokenizer:
         """
         self.check()
         assert self.path is not None
-        folder = Path(self.path).expanduser()
+        folder = self._folder()
         if self._is_folder() and (folder / TOKENIZER_FILE).is_file():
             return Tokenizer.from_folder(folder)
         return _convert(str(folder) if self._is_folder() else self.path)
+
+    def _folder(self) -> Path:
+        assert self.path is not None
+        run = run_of(self.path)
+        return Path(self.path).expanduser() if run is None else run / TOKENIZER
 
     def _is_folder(self) -> bool:
         """Whether ``path`` means this machine: it exists, or cannot be <owner>/<name>."""

@@ -24,6 +24,7 @@ from marco.tracking.flops import training_flops_per_token
 from marco.training.context import RunContext
 from marco.training.interrupts import SIGNALS
 from marco.training.launch import cores_each
+from marco.training.loading import weights_of_run
 from marco.training.module import MarcoModule
 
 if TYPE_CHECKING:
@@ -95,8 +96,14 @@ def build_module(run: RunSettings, text: Text, context: RunContext) -> MarcoModu
         "Model: %s, %s parameters.", network.config.model_type, f"{parameter_count(network):,}"
     )
     log.info("%s", install(network, backend, run.kernels.autotune))
+    root = run.objective.wrap(network, len(text.tokenizer), backend)
+    path = getattr(run.model, "path", None)
+    if path is not None and run.model.weights == "pretrained" and context.resume_from is None:
+        begun_from = weights_of_run(path, root, text.tokenizer)
+        if begun_from is not None:
+            log.info("Weights: %s.", begun_from)
     return MarcoModule(
-        run.objective.wrap(network, len(text.tokenizer), backend),
+        root,
         sources=text.sources,
         optimizer=run.optimizer,
         schedule=run.schedule,

@@ -15,6 +15,7 @@ import torch
 
 from marco.config import RunSettings, load_config, quoted, resolved
 from marco.errors import CheckpointError
+from marco.run_folder import MODEL, TOKENIZER
 from marco.tracking.console import console
 from marco.training.allocator import keep_pages
 from marco.training.assemble import build_loader, build_module, choose, read_text
@@ -60,8 +61,10 @@ def fit(run: RunSettings, folder: Path) -> int:
             "has changed). Put it back, or start a new run."
         )
     if rank == 0:
-        text.tokenizer.save(folder / "tokenizer")
+        text.tokenizer.save(folder / TOKENIZER)
     module = build_module(run, text, context)
+    if rank == 0:
+        module.model.network.config.save_pretrained(folder / MODEL)
     if path is not None:
         module.restore_progress(progress)
         log.info("Resuming at step %d of %d from %s.", module.step, module.total_steps, path.name)

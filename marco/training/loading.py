@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import torch
 
@@ -14,7 +14,8 @@ from marco.config import bind, container, load_config
 from marco.config.saved import CONFIG
 from marco.data.documents import Corpus
 from marco.errors import CheckpointError, ConfigError, MarcoError, nearest
-from marco.models.settings import check_weights, looks_local
+from marco.models.settings import PretrainedModel, check_weights, looks_local
+from marco.run_folder import CHECKPOINTS, run_of
 from marco.tokenizers import Tokenizer
 from marco.tokenizers.pretrained import PretrainedTokenizer
 from marco.tokenizers.tokenizer import TOKENIZER_FILE
@@ -58,6 +59,33 @@ class Loaded:
     sequence_length: int | None = None
 
 
+def weights_of_run(path: str, root: CausalLanguageModel, tokenizer: Tokenizer) -> str | None:
+    """Read a run's newest sound checkpoint, or the one that ``path`` is, into ``root``.
+
+    Returns the checkpoint's name; None where ``path`` is no run, and nothing was read.
+
+    Raises:
+        CheckpointError: none is sound, or it is of another model or vocabulary.
+    """
+    from marco.training.checkpoints.loading import load
+
+    run = run_of(path)
+    if run is None:
+        return None
+    place = Path(path).expanduser().resolve()
+    found = latest(run / CHECKPOINTS) if place == run else place
+    if found is None:
+        raise CheckpointError(f"model.path={path}: it has no checkpoint that is sound.")
+    load(
+        found,
+        model=root,
+        optimizer=None,
+        tokenizer_fingerprint=tokenizer.fingerprint,
+        restore_rng=False,
+    )
+    return f"{run.parent.name}/{run.name}/{found.name}"
+
+
 @dataclass(frozen=True)
 class ModelChoice:
     """Which model (``model`` of ``conf/evaluate.yaml``). No code from its folder is ever executed.
@@ -88,6 +116,7 @@ class ModelChoice:
                 )
         elif (place / CONFIG).is_file():
             self._checkpoint(place.resolve())
+            check_weights(self.path)
         elif self.checkpoint is not None:
             raise ConfigError(
                 f"model.checkpoint={self.checkpoint}: model.path={self.path} is no run folder (it "
@@ -165,9 +194,7 @@ class ModelChoice:
             checkpoint = newest
         tree = container(load_config(run))
         tokenizer = self._tokenizer(run / "tokenizer", f"{tree['name']}/{run.name}")
-        settings: Any = bind(tree["model"], "model")
-        # The checkpoint has the weights; those that the run began with may be gone.
-        shape = config_of(replace(settings, weights="random"), len(tokenizer))
+        shape = config_of(PretrainedModel(str(run)), len(tokenizer))
         network = AutoModelForCausalLM.from_config(shape, dtype=getattr(torch, self.dtype))
         root = self._root(network, len(tokenizer), kernels)
         fingerprint = tokenizer.fingerprint
