@@ -27,9 +27,12 @@ from marco.data.virtual import VirtualData
 from marco.errors import ConfigError
 from marco.tokenizers.qwen2 import QwenTokenizer
 from marco.training.checks import check_run, check_settings
+from marco.training.recipe.run import start
 
 ROOT = Path(conf_dir())
-FILES = sorted(path for path in ROOT.rglob("*.yaml") if path.parent != ROOT)
+ALL = sorted(path for path in ROOT.rglob("*.yaml") if path.parent != ROOT)
+RECIPES = [path for path in ALL if path.parent.name == "recipe"]
+FILES = [path for path in ALL if path not in RECIPES]
 #: The roots of commands, what they are bound to, and what they cannot do without.
 COMMANDS = {
     "evaluate": (EvaluateSettings, []),
@@ -131,7 +134,16 @@ def test_every_option(path: Path, needed: dict[tuple[str, str], list[str]]) -> N
         check_run(bind_all(compose([*overrides, "debug=fast"])))
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: "/".join(option(path)))
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe(path: Path) -> None:
+    overrides = [f"recipe={path.stem}", "logger=none"]
+    assert start([*overrides, "recipe.dry_run=true"], Sources(), check_run) == 0
+    if path.stem.startswith("marco_"):  # their data was never published
+        with pytest.raises(ConfigError, match=r"in step stage1 .*not trained on"):
+            start(overrides, Sources(), check_run)
+
+
+@pytest.mark.parametrize("path", ALL, ids=lambda path: "/".join(option(path)))
 def test_every_option_says_when_to_choose_it(path: Path) -> None:
     lines = path.read_text(encoding="utf-8").splitlines()
     first = lines[1] if lines[0].startswith("# @package") else lines[0]
@@ -140,7 +152,7 @@ def test_every_option_says_when_to_choose_it(path: Path) -> None:
 
 
 def test_every_root_is_a_commands() -> None:
-    assert {path.stem for path in ROOT.glob("*.yaml")} == {"train", *COMMANDS}
+    assert {path.stem for path in ROOT.glob("*.yaml")} == {"train", "recipe", *COMMANDS}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -6,13 +6,15 @@ import importlib.util
 import re
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from marco.config import Sources, compose, quoted
-from marco.errors import ConfigError
+from marco.errors import ConfigError, MarcoError
 from marco.training.recipe.request import MODEL, Request
 
 _COMMAND = "import sys; from marco.commands import main; sys.exit(main())"
@@ -72,7 +74,20 @@ def commands(request: Request, folder: Path, sources: Sources) -> list[Command]:
         before = request.recipe.source_of(todo[0])
         assert before is not None
         places[before] = Path(request.model).expanduser().absolute()
-    return [_command(request, name, places, sources) for name in todo]
+    found = []
+    for name in todo:
+        with in_step(name, request.name):
+            found.append(_command(request, name, places, sources))
+    return found
+
+
+@contextmanager
+def in_step(name: str, recipe: str) -> Iterator[None]:
+    """Let what is wrong inside say in which step it is."""
+    try:
+        yield
+    except MarcoError as error:
+        raise ConfigError(f"in step {name} of recipe={recipe}: {error}") from error
 
 
 def _command(request: Request, name: str, places: dict[str, Path], sources: Sources) -> Command:

@@ -27,7 +27,7 @@ class Request:
         own: overrides of single steps, without the step's name.
         begin: the step to begin with; null is the first.
         model: what that step starts from.
-        dry_run: only show the commands.
+        dry_run: only show the commands; what this machine must have is not asked.
     """
 
     name: str

@@ -15,10 +15,10 @@ from omegaconf import DictConfig
 
 from marco.config import RunSettings, Sources, bind_all, bind_root, compose, container
 from marco.config.evaluate import EvaluateSettings
-from marco.errors import ConfigError, MarcoError
 from marco.tracking.console import console
 from marco.training.checkpoint import checkpoints
-from marco.training.recipe.commands import Command, commands, written
+from marco.training.checks import check_settings
+from marco.training.recipe.commands import Command, commands, in_step, written
 from marco.training.recipe.process import locked, run_step
 from marco.training.recipe.request import Request, parse_request
 from marco.training.recipe.state import State, load_state
@@ -36,7 +36,7 @@ def start(overrides: Sequence[str], sources: Sources, check: Callable[[RunSettin
     request = parse_request(overrides, sources)
     folder = _new_folder(request)
     todo = commands(request, folder, sources)
-    _check(request, todo, sources, check)
+    _check(request, todo, sources, check_settings if request.dry_run else check)
     if request.dry_run:
         for command in todo:
             console().print(str(command), soft_wrap=True, markup=False)
@@ -110,7 +110,7 @@ def _check(
     """
     first: DictConfig | None = None
     for command in todo:
-        try:
+        with in_step(command.name, request.name):
             if command.do == "train":
                 cfg = compose(list(command.arguments), sources=sources)
                 if first is None:
@@ -122,6 +122,3 @@ def _check(
                 evaluate = Sources(sources.tree, sources.extra, "evaluate")
                 cfg = compose(list(command.arguments), sources=evaluate)
                 bind_root({"data": None, **container(cfg)}, EvaluateSettings)
-        except MarcoError as error:
-            where = f"in step {command.name} of recipe={request.name}"
-            raise ConfigError(f"{where}: {error}") from error
