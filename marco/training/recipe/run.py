@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shlex
 import shutil
 import time
@@ -23,8 +22,6 @@ from marco.training.recipe.process import locked, run_step
 from marco.training.recipe.request import Request, parse_request
 from marco.training.recipe.state import State, load_state
 from marco.training.recipe.summary import finish
-
-log = logging.getLogger(__name__)
 
 
 def start(overrides: Sequence[str], sources: Sources, check: Callable[[RunSettings], None]) -> int:
@@ -61,7 +58,7 @@ def _run(state: State) -> int:
         for number, command in enumerate(state.commands, 1):
             title = f"{number} of {len(state.commands)}: {command.name}"
             if state.finished(command):
-                log.info("%s is done: %s", title, command.folder)
+                console().print(f"{title} is done: {command.folder}", soft_wrap=True)
                 continue
             console().rule(title, align="left")
             began = time.perf_counter()

@@ -249,8 +249,4 @@ def test_the_end_has_the_ledger_of_all_steps(tmp_path: Path) -> None:
     ]
     found = json.loads((tmp_path / "summary.json").read_text())
     assert found["ledger"]["tokens"] == {"swh": 150, "aaa": 1, "bbb": 1}
-    assert found["steps"]["c"] == {
-        "do": "evaluate",
-        "folder": str(measured.folder),
-        "seconds": None,
-    }
+    assert found["steps"]["c"]["do"] == "evaluate"
