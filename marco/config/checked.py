@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from hydra._internal.utils import get_args_parser
 
+from marco.config.branch import with_parents
 from marco.config.compose import Sources, compose
 from marco.config.resume import load_resumed, resume_value
 from marco.config.run import RunSettings, bind_all
@@ -79,6 +80,10 @@ def _checked(argv: list[str], check: Check) -> list[str]:
         given = set(overrides)
         kept = [text for text in argv if text not in given or not text.startswith("resume=")]
         return [*kept, *place]
+    whole = with_parents(overrides)
+    if whole != overrides:
+        argv = [text for text in argv if text not in overrides] + whole
+        overrides = whole
     points = split_sweep(overrides, sources=sources) if multirun else [overrides]
     for number, point in enumerate(points, start=1):
         try:

@@ -74,6 +74,8 @@ class RunSettings:
     """The budget: training stops after the last whole global batch within it."""
     batch: Batch
     resume: str | None
+    branch: str | None
+    """A run, or one of its checkpoints, whose weights and optimizer state this one begins with."""
     tags: list[str]
     paths: Paths
     model: Any

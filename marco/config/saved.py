@@ -15,11 +15,12 @@ from omegaconf.errors import OmegaConfBaseException
 from marco.config import redact
 from marco.config.compose import container
 from marco.errors import CheckpointError, ConfigError
+from marco.run_folder import run_of
 
 CONFIG = "config.yaml"
 INTERPOLATIONS = "interpolations.yaml"
 OVERRIDES = "overrides.txt"
-PATHS = ("data.path", "model.path", "tokenizer.path", "paths.runs")
+PATHS = ("branch", "data.path", "model.path", "tokenizer.path", "paths.runs")
 _ENVIRONMENT = re.compile(r"\$\{\s*oc\.env\s*:\s*['\"]?(\w+)")
 
 
@@ -61,12 +62,18 @@ def require_secrets(cfg: DictConfig) -> None:
 
 
 def _with_whole_paths(cfg: DictConfig) -> DictConfig:
-    """Return the config with the paths that exist made absolute: resume may be called elsewhere."""
+    """Return the config with the paths that exist made absolute: resume may be called elsewhere.
+
+    Links to runs are followed: ``runs/last`` is about to be another.
+    """
     whole = copy.deepcopy(cfg)
     for key in PATHS:
         value = OmegaConf.select(cfg, key)
         if isinstance(value, str) and Path(value).expanduser().exists():
-            OmegaConf.update(whole, key, str(Path(value).expanduser().absolute()))
+            place = Path(value).expanduser()
+            OmegaConf.update(
+                whole, key, str(place.resolve() if run_of(place) else place.absolute())
+            )
     return whole
 
 

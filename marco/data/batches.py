@@ -83,6 +83,7 @@ class MixedBatches(IterableDataset[MicroBatch]):
         steps: optimizer steps to serve.
         token_bytes: [vocabulary], UTF-8 bytes that each token stands for.
         positions: by source, `POSITION`; null starts afresh.
+        before: by source, sequences that came before the run's own (`GlobalOrder`).
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class MixedBatches(IterableDataset[MicroBatch]):
         token_bytes: NDArray[np.int64],
         pack: PackingName = "concat",
         positions: Mapping[str, Sequence[int]] | None = None,
+        before: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__()
         self.sources = list(sources)
@@ -108,12 +110,19 @@ class MixedBatches(IterableDataset[MicroBatch]):
         self.steps = steps
         self.token_bytes = token_bytes
         self.positions = dict(positions or {})
+        self.before = dict(before or {})
 
     def __iter__(self) -> Iterator[MicroBatch]:
         info = get_worker_info()
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
         order = GlobalOrder(
-            self.sources, self.make_order, self.length, self.pack, self.seed, self.positions
+            self.sources,
+            self.make_order,
+            self.length,
+            self.pack,
+            self.seed,
+            self.positions,
+            self.before,
         )
         masked = [source.store.mask(0, 0) is not None for source in self.sources]
         number = 0

@@ -46,6 +46,8 @@ class GlobalOrder:
         pack: how documents become sequences.
         seed: decides every shuffle.
         positions: by source, `POSITION`; sources that are absent start afresh.
+        before: by source, the sequences that a run served which this one branched off; they come
+            before its own, and the mix does not count them.
     """
 
     def __init__(
@@ -56,9 +58,11 @@ class GlobalOrder:
         pack: PackingName,
         seed: int,
         positions: Mapping[str, Sequence[int]],
+        before: Mapping[str, int] | None = None,
     ) -> None:
         places = {source.name: [0] * len(POSITION) for source in sources}
         places.update({name: list(place) for name, place in positions.items()})
+        self._before = [(before or {}).get(source.name, 0) for source in sources]
         self._packings: list[Packing] = []
         for source in sources:
             packed = packing(pack, source, length, seed)
@@ -71,7 +75,8 @@ class GlobalOrder:
         """Return the next sequence of the run."""
         draws = self._order.draws
         source = self._order.next()
-        return Row(source, draws[source], self._packings[source].pieces(draws[source]))
+        draw = self._before[source] + draws[source]
+        return Row(source, draw, self._packings[source].pieces(draw))
 
     @property
     def positions(self) -> list[tuple[int, ...]]:
@@ -80,4 +85,4 @@ class GlobalOrder:
         return [(draws, tokens, *packed.state) for draws, tokens, packed in served]
 
     def _size(self, source: int, draw: int) -> int:
-        return count_tokens(self._packings[source].pieces(draw))
+        return count_tokens(self._packings[source].pieces(self._before[source] + draw))

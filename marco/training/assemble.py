@@ -98,7 +98,8 @@ def build_module(run: RunSettings, text: Text, context: RunContext) -> MarcoModu
     log.info("%s", install(network, backend, run.kernels.autotune))
     root = run.objective.wrap(network, len(text.tokenizer), backend)
     path = getattr(run.model, "path", None)
-    if path is not None and run.model.weights == "pretrained" and context.resume_from is None:
+    replaced = context.resume_from or context.branch_from
+    if path is not None and run.model.weights == "pretrained" and replaced is None:
         begun_from = weights_of_run(path, root, text.tokenizer)
         if begun_from is not None:
             log.info("Weights: %s.", begun_from)
@@ -138,6 +139,7 @@ def build_loader(run: RunSettings, text: Text, module: MarcoModule) -> DataLoade
         steps=module.total_steps - module.step,
         token_bytes=text.tokenizer.token_bytes(),
         positions=module.positions,
+        before=module.served_before,
     )
     return DataLoader[MicroBatch](
         batches,  # type: ignore[arg-type]

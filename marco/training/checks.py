@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from marco.config import RunSettings
+from marco.config.branch import parent_of
 from marco.data.documents import Corpus
 from marco.errors import CheckpointError, ConfigError
 from marco.tokenizers.embedded import NO_TEXT, EmbeddedTokenizer
@@ -26,6 +27,8 @@ def check_run(run: RunSettings) -> None:
     # An own vocabulary is made of the run's text; it is known when that is read.
     if not isinstance(run.tokenizer, EmbeddedTokenizer):
         run.data.check_tokenizer(functools.cache(lambda: run.tokenizer.load(Corpus({}, {}))))
+    if run.branch is not None and run.resume is None:
+        parent_of(run.branch)
     _check_runs_folder(run)
 
 

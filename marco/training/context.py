@@ -23,6 +23,7 @@ class RunContext:
         corpus_fingerprint: hash of the text, its split and its sources, kept in every checkpoint.
         sweep: the evaluations, prepared; None when they are switched off.
         resume_from: the checkpoint this run continues, or None.
+        branch_from: the checkpoint of another run whose weights and optimizer it begins with.
         choices: what was decided when the run began (threads, backend), reused on resume.
         interrupt: whether somebody asked the run to stop.
     """
@@ -33,6 +34,7 @@ class RunContext:
     corpus_fingerprint: str
     sweep: EvaluationSweep | None = None
     resume_from: Path | None = None
+    branch_from: Path | None = None
     choices: dict[str, Any] = field(default_factory=dict)
     interrupt: Interrupt = field(default_factory=Interrupt)
 

@@ -19,6 +19,7 @@ from marco.run_folder import MODEL, TOKENIZER
 from marco.tracking.console import console
 from marco.training.allocator import keep_pages
 from marco.training.assemble import build_loader, build_module, choose, read_text
+from marco.training.branch import Branch
 from marco.training.checkpoint import latest
 from marco.training.checkpoints.files import read_json
 from marco.training.context import RunContext
@@ -42,6 +43,7 @@ def fit(run: RunSettings, folder: Path) -> int:
     if run.trainer.keep_pages:
         keep_pages()
     path, progress = _resumed(run, folder)
+    branch = Branch.of(run) if run.branch is not None and path is None else None
     choices = choose(run, progress.get("choices", {}))
     torch.set_num_threads(choices["threads"])
     pl.seed_everything(run.seed, verbose=False)
@@ -53,6 +55,7 @@ def fit(run: RunSettings, folder: Path) -> int:
         tokenizer_fingerprint=text.tokenizer.fingerprint,
         corpus_fingerprint=text.fingerprint(),
         resume_from=path,
+        branch_from=None if branch is None else branch.checkpoint,
         choices=choices,
     )
     if path is not None and progress["corpus"] != context.corpus_fingerprint:
@@ -68,6 +71,8 @@ def fit(run: RunSettings, folder: Path) -> int:
     if path is not None:
         module.restore_progress(progress)
         log.info("Resuming at step %d of %d from %s.", module.step, module.total_steps, path.name)
+    if branch is not None:
+        branch.begin(module, run, text)
     if run.evaluation is not None:
         context.sweep = run.evaluation.prepare(text.tokenizer, text.corpus)
     callbacks = [node.create(pl.Callback) for node in run.callbacks.values()]

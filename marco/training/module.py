@@ -37,6 +37,7 @@ class MarcoModule(pl.LightningModule):  # type: ignore[misc]
         step: optimizer steps done. tokens_seen: tokens of these steps, over all processes.
         total_tokens: the budget, in whole steps. at_boundary: the last micro-batch ended a step.
         positions: where each source's data is (`marco.data.batches.POSITION`), by its name.
+        served_before: sequences of each source that the run which this one branched off served.
         ledger: what was served so far, [sources, fields] (`marco.data.ledger.FIELDS`).
         last_metrics: `train/loss`, `train/gradient_norm`, `train/learning_rate` of the last step.
         stages: the mix's stages by name, with the token each ends at; none in a mix without.
@@ -75,6 +76,7 @@ class MarcoModule(pl.LightningModule):  # type: ignore[misc]
         self.stages = stages
         self.step = 0
         self.positions = {name: [0] * len(POSITION) for name in self.languages}
+        self.served_before: dict[str, int] = {}
         self.ledger = np.zeros((len(sources), len(FIELDS)), np.int64)
         self.at_boundary = False
         self.last_metrics: dict[str, float] = {}
@@ -134,6 +136,7 @@ class MarcoModule(pl.LightningModule):  # type: ignore[misc]
         return {
             "step": self.step,
             "positions": self.positions,
+            "served_before": self.served_before,
             "ledger": dict(zip(self.languages, self.ledger.tolist(), strict=True)),
             "last_metrics": self.last_metrics,
             "choices": self.context.choices,
@@ -151,20 +154,37 @@ class MarcoModule(pl.LightningModule):  # type: ignore[misc]
             other = ", ".join(sorted(set(saved) ^ set(self.languages)))
             raise CheckpointError(f"The checkpoint's mix has other sources than the data: {other}.")
         self.step = progress["step"]
+        self.served_before = progress.get("served_before", {})
         self.last_metrics = progress["last_metrics"]
         self.positions = {name: list(saved[name]) for name in self.languages}
         self.ledger = np.array([progress["ledger"][name] for name in self.languages], np.int64)
 
+    def go_on_in_the_data(self, progress: dict[str, Any], same_mix: bool) -> None:
+        """Serve what comes after the data of another run, whose checkpoint's `progress` it is.
+
+        With the `same_mix` the order of sources goes on as well; another begins to count here.
+        """
+        served, before = progress["positions"], progress.get("served_before", {})
+        if same_mix:
+            self.positions, self.served_before = dict(served), dict(before)
+            return
+        for name in self.languages:
+            draws, _, *packing = served[name]
+            self.positions[name] = [0, 0, *packing]
+            self.served_before[name] = before.get(name, 0) + draws
+
     def on_fit_start(self) -> None:
         """Read the checkpoint that is continued, now that shards and optimizer are in place."""
-        if self.context.resume_from is not None:
+        path = self.context.resume_from or self.context.branch_from
+        if path is not None:
             loaded = load(
-                self.context.resume_from,
+                path,
                 model=self.model,
                 optimizer=self.trainer.optimizers[0],
                 tokenizer_fingerprint=self.context.tokenizer_fingerprint,
+                restore_rng=self.context.resume_from is not None,
             )
-            if not loaded.rng_restored:
+            if self.context.resume_from is not None and not loaded.rng_restored:
                 seed = self.context.config["seed"] + self.step * self.world_size + self.global_rank
                 pl.seed_everything(seed % 2**32, verbose=False)
 

@@ -200,3 +200,31 @@ def test_language_without_share_is_never_served() -> None:
 def test_uneven_cut_is_refused() -> None:
     with pytest.raises(ValueError, match="divide"):
         Cut(8, 3)
+
+
+@pytest.mark.parametrize("pack", PACKINGS)
+def test_a_branch_serves_what_comes_next_of_every_source(pack: PackingName) -> None:
+    """The mix counts from the branch on; each source's own sequences go on."""
+    whole = list(batches(Cut(8, 8), 12, pack=pack))
+    place = resumed(whole[2])
+    branch = batches(
+        Cut(8, 8), 4, {name: [0, 0, *served[2:]] for name, served in place.items()}, pack=pack
+    )
+    branch.before = {name: served[0] for name, served in place.items()}
+    found = list(branch)
+
+    def served(batch: MicroBatch) -> dict[tuple[int, int], list[int]]:
+        keys = zip(batch["source"].tolist(), batch["draw"].tolist(), strict=True)
+        return dict(zip(keys, batch["input_ids"].tolist(), strict=True))
+
+    before = {key for batch in whole[:3] for key in served(batch)}
+    expected = {key: ids for batch in whole for key, ids in served(batch).items()}
+    mine = {key: ids for batch in found for key, ids in served(batch).items()}
+    assert len(mine) == 32
+    assert not before & set(mine)
+    shared = set(mine) & set(expected)
+    assert len(shared) > 20
+    assert all(mine[key] == expected[key] for key in shared)
+    fresh = list(batches(Cut(8, 8), 4, pack="concat"))
+    if pack == "concat":  # where all sequences have one size, the order is that of a new run
+        assert [b["source"].tolist() for b in found] == [b["source"].tolist() for b in fresh]
