@@ -66,7 +66,7 @@ class Checkpoint(pl.Callback):  # type: ignore[misc]
         if stop:
             trainer.should_stop = True
         if stop or self._due(pl_module) or pl_module.finished:
-            self._save(trainer, pl_module)
+            self.save(trainer, pl_module)
         if stop:
             name = signal.Signals(stop).name
             log.info("%s received: stopping after step %d.", name, pl_module.step)
@@ -83,7 +83,8 @@ class Checkpoint(pl.Callback):  # type: ignore[misc]
         before = module.tokens_seen - module.tokens_per_step
         return module.tokens_seen // self.every_tokens > before // self.every_tokens
 
-    def _save(self, trainer: pl.Trainer, module: MarcoModule) -> None:
+    def save(self, trainer: pl.Trainer, module: MarcoModule) -> None:
+        """Write one of this step now; a write that fails is said."""
         states = {
             callback.state_key: state
             for callback in trainer.callbacks

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from marco.config import RunSettings
 from marco.data.batches import Cut, MicroBatch, MixedBatches
 from marco.data.stores import Source
 from marco.mixing import MixSchedule
+from marco.mixing.raised import Raise, raised
 from marco.models.build import parameter_count
 from marco.models.kernels import Backend, install
 from marco.tracking.flops import training_flops_per_token
@@ -55,8 +57,8 @@ class Text:
         return hashlib.sha256(f"{self.corpus.fingerprint()}{sources}".encode()).hexdigest()
 
 
-def read_text(run: RunSettings) -> Text:
-    """Load, tokenise and weigh the text.
+def read_text(run: RunSettings, changes: Sequence[Raise] = ()) -> Text:
+    """Load, tokenise and weigh the text, with what was changed of the mix on the way.
 
     Raises:
         DataError: text that cannot be used. ConfigError: a mix that does not fit it.
@@ -76,7 +78,7 @@ def read_text(run: RunSettings) -> Text:
         len(tokenizer),
     )
     length = run.batch.sequence_length
-    schedule: MixSchedule = run.mix.schedule(sizes, run.tokens, length)
+    schedule: MixSchedule = raised(run.mix.schedule(sizes, run.tokens, length), changes)
     for note in run.mix.notes(sizes, run.tokens, length):
         log.info("%s", note.replace("mix:", "Mix:", 1))
     return Text(corpus, tokenizer, sources, schedule)

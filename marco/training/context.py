@@ -6,10 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from marco.mixing.raised import Raise
 from marco.training.interrupts import Interrupt
 
 if TYPE_CHECKING:
     from marco.evaluation.sweep import EvaluationSweep
+
+
+class MixChanged(Exception):  # noqa: N818 - no error
+    """The mix is another from here on: the run goes on from the checkpoint just written."""
 
 
 @dataclass
@@ -24,6 +29,7 @@ class RunContext:
         sweep: the evaluations, prepared; None when they are switched off.
         resume_from: the checkpoint this run continues, or None.
         branch_from: the checkpoint of another run whose weights and optimizer it begins with.
+        mix_changes: what a guardrail changed of the mix on the way, kept in every checkpoint.
         choices: what was decided when the run began (threads, backend), reused on resume.
         interrupt: whether somebody asked the run to stop.
     """
@@ -35,6 +41,7 @@ class RunContext:
     sweep: EvaluationSweep | None = None
     resume_from: Path | None = None
     branch_from: Path | None = None
+    mix_changes: list[Raise] = field(default_factory=list)
     choices: dict[str, Any] = field(default_factory=dict)
     interrupt: Interrupt = field(default_factory=Interrupt)
 

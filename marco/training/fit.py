@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 
 from marco.config import RunSettings, load_config, quoted, resolved
 from marco.errors import CheckpointError
+from marco.mixing.raised import Raise
 from marco.run_folder import MODEL, TOKENIZER
 from marco.tracking.console import console
 from marco.training.allocator import keep_pages
@@ -22,7 +24,7 @@ from marco.training.assemble import build_loader, build_module, choose, read_tex
 from marco.training.branch import Branch
 from marco.training.checkpoint import latest
 from marco.training.checkpoints.files import read_json
-from marco.training.context import RunContext
+from marco.training.context import MixChanged, RunContext
 from marco.training.finish import finish
 from marco.training.interrupts import InterruptHandlers
 from marco.training.log import set_up_logging
@@ -38,6 +40,14 @@ def fit(run: RunSettings, folder: Path) -> int:
     Raises:
         MarcoError: text, checkpoint or training that cannot go on.
     """
+    while True:
+        try:
+            return _fit(run, folder)
+        except MixChanged:
+            run = replace(run, resume=str(folder))
+
+
+def _fit(run: RunSettings, folder: Path) -> int:
     rank = int(os.environ.get("RANK", "0"))
     set_up_logging(folder, rank)
     if run.trainer.keep_pages:
@@ -48,13 +58,18 @@ def fit(run: RunSettings, folder: Path) -> int:
     torch.set_num_threads(choices["threads"])
     pl.seed_everything(run.seed, verbose=False)
 
-    text = read_text(run)
+    changes = [
+        Raise(each["at"], tuple(each["sources"]), each["share"])
+        for each in progress.get("mix_changes", [])
+    ]
+    text = read_text(run, changes)
     context = RunContext(
         folder=folder,
         config=resolved(load_config(folder)),
         tokenizer_fingerprint=text.tokenizer.fingerprint,
         corpus_fingerprint=text.fingerprint(),
         resume_from=path,
+        mix_changes=changes,
         branch_from=None if branch is None else branch.checkpoint,
         choices=choices,
     )
@@ -105,6 +120,9 @@ def fit(run: RunSettings, folder: Path) -> int:
                     logger.log_summary(summary)
         status = "success"
         return 0
+    except MixChanged:
+        status = "interrupted"
+        raise
     finally:
         for logger in loggers:
             if hasattr(logger, "finish"):

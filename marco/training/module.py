@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,7 @@ class MarcoModule(pl.LightningModule):  # type: ignore[misc]
         last_metrics: `train/loss`, `train/gradient_norm`, `train/learning_rate` of the last step.
         stages: the mix's stages by name, with the token each ends at; none in a mix without.
         language_losses: mean training loss of each source in the last step, in nats per token.
+        lr_scale: what a guardrail multiplies the schedule's learning rate by.
         rows: (source, draw) of every sequence this process saw in the current step.
 
     A source of the mix is mostly a language, and is called by its code.
@@ -78,6 +80,7 @@ class MarcoModule(pl.LightningModule):  # type: ignore[misc]
         self.positions = {name: [0] * len(POSITION) for name in self.languages}
         self.served_before: dict[str, int] = {}
         self.ledger = np.zeros((len(sources), len(FIELDS)), np.int64)
+        self.lr_scale = 1.0
         self.at_boundary = False
         self.last_metrics: dict[str, float] = {}
         self.language_losses: dict[str, float] = {}
@@ -137,6 +140,7 @@ class MarcoModule(pl.LightningModule):  # type: ignore[misc]
             "step": self.step,
             "positions": self.positions,
             "served_before": self.served_before,
+            "mix_changes": [asdict(change) for change in self.context.mix_changes],
             "ledger": dict(zip(self.languages, self.ledger.tolist(), strict=True)),
             "last_metrics": self.last_metrics,
             "choices": self.context.choices,
@@ -190,7 +194,8 @@ class MarcoModule(pl.LightningModule):  # type: ignore[misc]
 
     def learning_rate(self, step: int) -> float:
         """Learning rate of optimizer step `step` (from 0): the schedule at the step's middle."""
-        return self.optimizer_settings.lr * self.schedule.factor((step + 0.5) / self.total_steps)
+        factor = self.lr_scale * self.schedule.factor((step + 0.5) / self.total_steps)
+        return self.optimizer_settings.lr * factor
 
     def on_train_batch_start(self, batch: MicroBatch, batch_idx: int) -> None:
         """Forget the last step's rows when a new one begins."""
