@@ -84,7 +84,7 @@ def test_a_breach_is_said_everywhere_and_stops(caplog: pytest.LogCaptureFixture)
 
 def test_of_an_accuracy_less_is_worse() -> None:
     first = evaluation(0, 0.5, 0.5, "acc")
-    trainer, module, alerts = run(first, evaluation(300, 0.4, 0.6, "acc"))
+    trainer, module, _ = run(first, evaluation(300, 0.4, 0.6, "acc"))
     guard = Retention(metric="belebele")
     guard.on_train_batch_end(trainer, module)
     assert guard.breaches == [{"tokens": 300, "regression": {"eng": pytest.approx(0.2)}}]
