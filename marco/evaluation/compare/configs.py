@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from marco.evaluation.compare.run import Group, Run
@@ -31,6 +31,13 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             found[f"{prefix}{key}"] = value
     return found
+
+
+def as_text(value: Any) -> str:
+    """Return a config's value as YAML would have it."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return str(value)
 
 
 def differing(runs: Sequence[Run]) -> dict[str, list[Any]]:
@@ -73,10 +80,14 @@ def _name(group: Sequence[Run]) -> str:
 def _same_setting(one: Run, other: Run) -> bool:
     if SEED not in one.config or SEED not in other.config:
         return False
-    return dict(_setting(one)) == dict(_setting(other))
+    return setting_of(one.config) == setting_of(other.config)
 
 
-def _setting(run: Run) -> Iterator[tuple[str, Any]]:
-    for key, value in run.config.items():
-        if key not in _ASIDE and not key.startswith(_ASIDE_GROUPS):
-            yield key, value
+def setting_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of a flat config that make its setting: not the seed, nor names and paths."""
+    return {key: value for key, value in config.items() if is_of_setting(key)}
+
+
+def is_of_setting(key: str) -> bool:
+    """Return whether a key says what is trained, and not with which seed or under what name."""
+    return key not in _ASIDE and not key.startswith(_ASIDE_GROUPS)

@@ -78,14 +78,15 @@ def compare(
         alone = [each for each in found if each.language is not None]
         adjusted = CORRECTIONS[correction](np.array([each.p for each in alone]))
         languages += [
-            _judged(each, float(p), level) for each, p in zip(alone, adjusted, strict=True)
+            judged(each, float(p), level) for each, p in zip(alone, adjusted, strict=True)
         ]
-        means += [_judged(each, each.p, level) for each in found if each.language is None]
+        means += [judged(each, each.p, level) for each in found if each.language is None]
     missing = [key for key in keys if key not in common]
     return Comparison(before, after, languages, means, list(wrong.values()), missing)
 
 
-def _judged(difference: Difference, adjusted: float, level: float) -> Difference:
+def judged(difference: Difference, adjusted: float, level: float) -> Difference:
+    """Return a difference with its corrected p-value, and what that makes of it."""
     verdict: Verdict = ""
     if adjusted <= level and difference.difference != 0:  # NaN is not
         direction = better(difference.metric)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from marco.evaluation.compare.run import Group
 from marco.evaluation.compare.significance import (
     Array,
     Paired,
+    Spread,
     mcnemar,
     of_seeds,
     sign_flip,
@@ -34,6 +35,9 @@ REPLICATES = 2000
 
 Method = Literal["mcnemar", "sign-flip", "seeds", "normal", "none"]
 Verdict = Literal["better", "worse", "changed", ""]
+
+#: Languages → how their mean varies with the seed in the first group, and in the second.
+Spreads = Callable[[Sequence[str]], tuple[Spread, Spread] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,7 @@ def of_languages(
     before: Group,
     after: Group,
     seed: int = 0,
+    spreads: Spreads | None = None,
 ) -> list[Difference]:
     """Return the difference of each language, and last, if there are several, that of their mean.
 
@@ -97,6 +102,8 @@ def of_languages(
         before: the first group; every run has a value of each language.
         after: the second group.
         seed: of bootstrap and sign flips; a language's draws do not depend on the other languages.
+        spreads: of languages' mean, how it varies with the seed in each group, where more than
+            these runs say it; None, or where it gives None: these runs do.
     """
     whole = {
         code: pair or _of_values(before, after, (task, metric, code))
@@ -116,8 +123,9 @@ def of_languages(
             for code in codes
         ]
         generator = np.random.default_rng([seed, zlib.crc32(str(language).encode())])
-        if max(len(before.runs), len(after.runs)) > 1:
-            tested = _by_seeds(mine, generator)
+        spread = None if spreads is None else spreads(codes)
+        if spread is not None or max(len(before.runs), len(after.runs)) > 1:
+            tested = _by_seeds(mine, generator, spread)
         elif known:
             tested = _by_items(mine, generator)
         else:
@@ -168,8 +176,10 @@ def _stderr(values: Array) -> float | None:
     return float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else None
 
 
-def _by_seeds(pairs: list[Paired], generator: np.random.Generator) -> dict[str, Any]:
-    difference, spread = _difference(pairs), of_seeds(pairs)
+def _by_seeds(
+    pairs: list[Paired], generator: np.random.Generator, spreads: tuple[Spread, Spread] | None
+) -> dict[str, Any]:
+    difference, spread = _difference(pairs), of_seeds(pairs, spreads)
     # all alike, up to rounding, as few items often are: that says nothing on how they vary
     if spread[0] <= 1e-9 * abs(difference):
         return {"method": "sign-flip", "p": sign_flip(_weighted(pairs), generator)}

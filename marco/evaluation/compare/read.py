@@ -49,11 +49,7 @@ def read(path: Path, step: int | None = None) -> Run:
 
 
 def _read_run(folder: Path, step: int | None) -> Run:
-    made = {
-        int(place.name.removeprefix("step-")): place
-        for place in (folder / EVALUATIONS).glob("step-*")
-        if (place / f"{STEM}.parquet").is_file()
-    }
+    made = evaluations(folder)
     if step is not None and step not in made:
         has = ", ".join(map(str, sorted(made))) or "none"
         raise DataError(f"{folder} has no evaluation of step {step}: it has {has}.")
@@ -69,10 +65,19 @@ def _read_run(folder: Path, step: int | None) -> Run:
         rows=evaluation.rows,
         items=evaluation.items,
         tokens=evaluation.tokens,
-        config=_config(folder),
+        config=read_config(folder),
         ledger=ledger,
         losses=_losses(folder / "metrics.jsonl"),
     )
+
+
+def evaluations(folder: Path) -> dict[int, Path]:
+    """Return {step: its folder} of a run's evaluations that were written whole."""
+    return {
+        int(place.name.removeprefix("step-")): place
+        for place in (folder / EVALUATIONS).glob("step-*")
+        if (place / f"{STEM}.parquet").is_file()
+    }
 
 
 def _read_evaluation(folder: Path) -> Run:
@@ -84,11 +89,12 @@ def _read_evaluation(folder: Path) -> Run:
         rows=rows,
         items=read_items(folder) if (folder / ITEMS).is_file() else (),
         tokens=of["tokens"],
-        config=_config(folder),
+        config=read_config(folder),
     )
 
 
-def _config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> dict[str, Any]:
+    """Return {dotted key: value} of a run's config; empty where it has none."""
     path = folder / "config.yaml"
     return flat(yaml.safe_load(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 

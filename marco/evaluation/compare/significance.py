@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,13 @@ class Paired:
     def differences(self) -> Array:
         """Each item's mean after less its mean before, float64 [items]."""
         return np.asarray(self.after.mean(axis=0) - self.before.mean(axis=0))
+
+
+class Spread(NamedTuple):
+    """How a single run's value varies with its seed: a variance, and its degrees of freedom."""
+
+    variance: float
+    freedom: int
 
 
 def mcnemar(better: int, worse: int) -> float:
@@ -95,7 +103,9 @@ def sign_flip(weighted: Array, generator: np.random.Generator) -> float:
     return (1 + beyond) / (1 + FLIPS)
 
 
-def of_seeds(languages: Sequence[Paired]) -> tuple[float, float]:
+def of_seeds(
+    languages: Sequence[Paired], spreads: tuple[Spread, Spread] | None = None
+) -> tuple[float, float]:
     """Return the standard error of a mean over languages' differences, and its freedom.
 
     Items and seeds are both drawn from more of their kind. The variance is that between seeds, of
@@ -106,27 +116,40 @@ def of_seeds(languages: Sequence[Paired]) -> tuple[float, float]:
 
     Args:
         languages: one, or several with the same runs.
+        spreads: what is known of each side from more runs than these; one and the same object if
+            both sides are taken to vary alike.
 
     Raises:
-        ValueError: one run on each side.
+        ValueError: one run on each side, and no spreads.
     """
-    means = [np.mean([side(each) for each in languages], axis=0) for side in (_before, _after)]
-    several = [mean for mean in means if len(mean) > 1]
-    if not several:
-        raise ValueError("one run a side says nothing on seeds")
-    parts: list[tuple[float, float]] = []  # a variance, its degrees of freedom
-    if len(several) == 2:
-        parts += [(float(mean.var(ddof=1)) / len(mean), len(mean) - 1) for mean in means]
-    else:
-        (known,) = several
-        runs = sum(1 / len(mean) for mean in means)
-        parts.append((float(known.var(ddof=1)) * runs, len(known) - 1))
+    parts = _between_seeds(languages) if spreads is None else _known(languages[0], spreads)
     if freedom := sum(each.n - 1 for each in languages):
         over_items = sum(_over_items(each) for each in languages if each.n > 1)
         parts.append((max(over_items, 0.0) / len(languages) ** 2, freedom))
     variance = math.fsum(part for part, _ in parts)
     below = math.fsum(part**2 / free for part, free in parts)
     return math.sqrt(variance), variance**2 / below if below else math.inf
+
+
+def _between_seeds(languages: Sequence[Paired]) -> list[tuple[float, int]]:
+    """Parts of a difference's variance, with their degrees of freedom, from these runs alone."""
+    means = [np.mean([side(each) for each in languages], axis=0) for side in (_before, _after)]
+    several = [mean for mean in means if len(mean) > 1]
+    if not several:
+        raise ValueError("one run a side says nothing on seeds")
+    if len(several) == 2:
+        return [(float(mean.var(ddof=1)) / len(mean), len(mean) - 1) for mean in means]
+    (known,) = several
+    runs = sum(1 / len(mean) for mean in means)
+    return [(float(known.var(ddof=1)) * runs, len(known) - 1)]
+
+
+def _known(pair: Paired, spreads: tuple[Spread, Spread]) -> list[tuple[float, int]]:
+    before, after = spreads
+    runs = len(pair.before), len(pair.after)
+    if before is after:
+        return [(before.variance * (1 / runs[0] + 1 / runs[1]), before.freedom)]
+    return [(each.variance / n, each.freedom) for each, n in zip(spreads, runs, strict=True)]
 
 
 def _before(pair: Paired) -> Array:
@@ -144,7 +167,7 @@ def _over_items(pair: Paired) -> float:
     spread = float((((differences - total) * w) ** 2).sum()) / (pair.n - 1)
     sides = (pair.before, pair.after)
     left = [_left_over(side, w) for side in sides if len(side) > 1]
-    noise = sum(left) / len(left) * sum(1 / len(side) for side in sides)
+    noise = sum(left) / len(left) * sum(1 / len(side) for side in sides) if left else 0.0
     return float((spread - noise) / pair.n)
 
 

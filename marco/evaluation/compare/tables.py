@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from marco.evaluation.compare.configs import as_text
 from marco.evaluation.compare.differences import Comparison
 from marco.evaluation.compare.measure import Difference
 from marco.evaluation.compare.report import Report, letter
@@ -79,14 +79,7 @@ def _values(report: Report, title: str, name: str, lines: list[tuple[str, list[s
 def config_lines(report: Report) -> Iterator[tuple[str, list[str]]]:
     """Yield each key that differs, and its values as text."""
     for key, values in report.configs.items():
-        yield key, [_text(value) for value in values]
-
-
-def _text(value: Any) -> str:
-    """Return a config's value as YAML would have it."""
-    if value is None or isinstance(value, bool):
-        return "null" if value is None else str(value).lower()
-    return str(value)
+        yield key, [as_text(value) for value in values]
 
 
 def ledger_lines(report: Report) -> Iterator[tuple[str, list[str]]]:
