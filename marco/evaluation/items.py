@@ -23,6 +23,8 @@ class Item:
             likelihood alone.
         target: the reference; of several the first.
         loglikelihoods: in nats, of each option or of the text.
+        family: the task's name in the config, under which its rows are filed; None until the
+            evaluation is written.
     """
 
     task: str
@@ -32,6 +34,7 @@ class Item:
     prediction: str | None = None
     target: str | None = None
     loglikelihoods: tuple[float, ...] = ()
+    family: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as a dictionary that JSON can hold."""

@@ -1,7 +1,8 @@
 """Which family of rows an item belongs to.
 
 Items carry lm-eval's own name of their task (``belebele_swh_Latn``), rows that of the family in the
-config (``belebele``), and the part's name only where a language has several.
+config (``belebele``), and the part's name only where a language has several. Files that marco wrote
+say it (`Item.family`); of older ones, and of lm-eval's own, it is found from the values.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from marco.languages import get
 def families(rows: Iterable[Row], items: Iterable[Item]) -> dict[str, str]:
     """Return {task of the items: family of the rows}.
 
-    A part that has a row of its own says where it belongs. Tasks whose names differ by their
-    language alone belong together, to the family whose values they give in most languages, and of
-    equals to the one that is in their name; one that gives no family's values is its own.
+    An item that says its family has it. A part that has a row of its own says where it belongs.
+    Tasks whose names differ by their language alone belong together, to the family whose values
+    they give in most languages, and of equals to the one that is in their name; one that gives no
+    family's values is its own.
     """
     rows = [row for row in rows if row.value is not None]
     whole: dict[str, list[Row]] = {}
@@ -32,7 +34,11 @@ def families(rows: Iterable[Row], items: Iterable[Item]) -> dict[str, str]:
         if row.subtask is None:
             whole.setdefault(row.language, []).append(row)
     by_task: dict[str, list[Item]] = {}
+    said: dict[str, str] = {}
     for item in items:
+        if item.family is not None:
+            said[item.task] = item.family
+            continue
         by_task.setdefault(item.task, []).append(item)
     names = {row.task for row in rows}
     found = {row.subtask: row.task for row in rows if row.subtask is not None}
@@ -50,7 +56,8 @@ def families(rows: Iterable[Row], items: Iterable[Item]) -> dict[str, str]:
     for name, family in sorted(votes, key=lambda pair: (-votes[pair], pair[1] not in pair[0])):
         if name not in chosen and family not in chosen.values():
             chosen[name] = family
-    return found | {task: chosen.get(name, name) for name, tasks in stems.items() for task in tasks}
+    guessed = {task: chosen.get(name, name) for name, tasks in stems.items() for task in tasks}
+    return found | guessed | said
 
 
 def stem(task: str, *languages: str) -> str:

@@ -29,12 +29,12 @@ def write_csv(folder: Path, report: Report) -> None:
         for each in (*comparison.means, *comparison.languages)
     ]
     names = ["before_group", "after_group"]
-    _write(
+    write_rows(
         folder / DIFFERENCES,
         [*names, *_FIELDS],
         [["A", name, *(_flat(asdict(each))[field] for field in _FIELDS)] for name, each in sides],
     )
-    _write(
+    write_rows(
         folder / "mismatches.csv",
         ["task", "language", "run", "other", "items", "other_items", "shared", "example"],
         [
@@ -44,8 +44,8 @@ def write_csv(folder: Path, report: Report) -> None:
         ],
     )
     named = [f"{label} {run.name}" for label, run in zip(report.labels, report.runs, strict=True)]
-    _write(folder / "config.csv", ["key", *named], [[k, *v] for k, v in report.configs.items()])
-    _write(
+    write_rows(folder / "config.csv", ["key", *named], [[k, *v] for k, v in report.configs.items()])
+    write_rows(
         folder / "ledger.csv",
         ["language", "field", *named],
         [
@@ -54,7 +54,7 @@ def write_csv(folder: Path, report: Report) -> None:
             for field in ("tokens", "epochs")
         ],
     )
-    _write(
+    write_rows(
         folder / "loss.csv",
         ["tokens", *named],
         [[line.tokens, *line.values] for line in report.losses],
@@ -76,7 +76,9 @@ def _flat(fields: dict[str, Any]) -> dict[str, Any]:
     return {key: None if value != value else value for key, value in flat.items()}
 
 
-def _write(path: Path, header: Sequence[str], lines: Iterable[Sequence[Any]]) -> None:
+def write_rows(path: Path, header: Sequence[str], lines: Iterable[Sequence[Any]]) -> None:
+    """Write a CSV file, whole or not at all; None is empty."""
+
     def fill(beside: Path) -> None:
         with beside.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)

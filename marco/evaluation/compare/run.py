@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from marco.evaluation.compare.families import families
 from marco.evaluation.items import Item
+from marco.evaluation.results.items import copies
 from marco.evaluation.rows import Row
 
 #: Names an item among those of its task family and language: lm-eval's task, the content, and
@@ -50,14 +51,23 @@ class Run:
             if row.subtask is None and row.value is not None and math.isfinite(row.value)
         }
 
+    def family(self, item: Item) -> str:
+        """Return the family that an item's rows are filed under."""
+        if item.family is not None and item.task not in self.families:
+            return item.family  # a task may be in two families
+        return self._families[item.task]
+
+    @cached_property
+    def _families(self) -> dict[str, str]:
+        return families(self.rows, self.items) | dict(self.families)
+
     @cached_property
     def keyed(self) -> dict[tuple[str, str], dict[Key, Item]]:
         """(task family, language) → its items by their keys."""
-        family = families(self.rows, self.items) | dict(self.families)
         found: dict[tuple[str, str], dict[Key, Item]] = {}
-        for item in self.items:
-            mine = found.setdefault((family[item.task], item.language), {})
-            mine[_next(mine, item)] = item
+        for item, copy in zip(self.items, copies(self.items), strict=True):
+            mine = found.setdefault((self.family(item), item.language), {})
+            mine[item.task, item.id, copy] = item
         return found
 
 
@@ -67,10 +77,3 @@ class Group:
 
     name: str
     runs: Sequence[Run]
-
-
-def _next(there: Collection[Key], item: Item) -> Key:
-    copy = 0
-    while (item.task, item.id, copy) in there:
-        copy += 1
-    return item.task, item.id, copy

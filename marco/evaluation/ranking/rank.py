@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
 from marco.evaluation.compare.corrections import holm
 from marco.evaluation.compare.differences import judged
-from marco.evaluation.compare.measure import Difference, of_languages
+from marco.evaluation.compare.measure import Difference, Spreads, of_languages
 from marco.evaluation.compare.pairing import Mismatch, mismatch, paired
 from marco.evaluation.compare.run import Group, Run
-from marco.evaluation.compare.significance import FLIPS, Spread
+from marco.evaluation.compare.significance import FLIPS, Array, Spread
 from marco.evaluation.ranking.seeds import spreads
 from marco.evaluation.ranking.settings import Setting
 from marco.evaluation.rows import better
@@ -122,10 +123,10 @@ def order(
     wrong = [said for code in languages if (said := mismatch(every, task, code)) is not None]
     pairs = math.comb(len(groups), 2)
 
-    def known(codes: Sequence[str], place: int) -> tuple[Spread, Spread] | None:
+    @cache
+    def known(codes: tuple[str, ...]) -> list[Spread] | None:
         columns = [languages.index(code) for code in codes]
-        found = spreads([values[:, columns].mean(axis=1).tolist() for values in means])
-        return None if found is None else (found[0], found[place])
+        return spreads([values[:, columns].mean(axis=1).tolist() for values in means])
 
     differences: list[list[Difference]] = []
     for place in range(1, len(groups)):
@@ -135,11 +136,10 @@ def order(
             continue
         kept = {code: paired(best, other, task, metric, code) for code in languages}
         whole = {code: pair if pair is None or pair.n else None for code, pair in kept.items()}
-        found = of_languages(
-            *(task, metric, whole, best, other),
-            spreads=lambda codes, place=place: known(codes, place),
+        found = of_languages(task, metric, whole, best, other, spreads=_of(known, place))
+        differences.append(
+            [replace(each, adjusted=float(np.minimum(each.p * pairs, 1))) for each in found]
         )
-        differences.append([replace(each, adjusted=min(1.0, each.p * pairs)) for each in found])
     overall = [None, *(judged(each[-1], each[-1].adjusted, level) for each in differences)]
     ranked = [
         Ranked(
@@ -155,12 +155,19 @@ def order(
     return Order(ranked, _winners(ranked, differences, sign, level), wrong, coarse)
 
 
+def _of(known: Callable[[tuple[str, ...]], list[Spread] | None], place: int) -> Spreads:
+    def chosen(codes: Sequence[str]) -> tuple[Spread, Spread] | None:
+        found = known(tuple(codes))
+        return None if found is None else (found[0], found[place])
+
+    return chosen
+
+
 def _plain(
-    task: str, metric: str, languages: Sequence[str], best: np.ndarray, other: np.ndarray
+    task: str, metric: str, languages: Sequence[str], best: Array, other: Array
 ) -> list[Difference]:
     """Differences of which nothing more is known: the items are others."""
-    columns = {code: [place] for place, code in enumerate(languages)}
-    chosen: dict[str | None, list[int]] = {**columns}
+    chosen: dict[str | None, list[int]] = {code: [i] for i, code in enumerate(languages)}
     if len(languages) > 1:
         chosen[None] = list(range(len(languages)))
     return [

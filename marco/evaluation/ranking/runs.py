@@ -54,7 +54,7 @@ def find_runs(folders: Sequence[Path]) -> list[SweepRun]:
         for place in sorted(_places(folder.resolve()), key=_natural):
             below = place.relative_to(folder.resolve())
             named = below if len(folders) == 1 else Path(folder.resolve().name, below)
-            name = place.name if named == Path(".") else str(named)
+            name = place.name if named == Path() else str(named)
             found.setdefault(place, _read(place, name))
     if not found:
         where = ", ".join(map(str, folders))

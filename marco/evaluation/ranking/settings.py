@@ -105,6 +105,6 @@ def _swept(runs: Sequence[SweepRun]) -> list[str]:
     return keys
 
 
-def _by_key(overrides: Sequence[str]) -> Mapping[str, Any]:
+def _by_key(overrides: Sequence[str]) -> Mapping[str, str]:
     parts = (text.partition("=") for text in overrides)
     return {key.lstrip("+"): value for key, _, value in parts if key != "resume"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from marco.evaluation.items import Item
@@ -25,9 +26,16 @@ def write_evaluation(
 
     ``results`` and ``aggregates`` are parquet and JSON, ``items`` parquet.
 
+    Args:
+        folder: of this evaluation.
+        rows: all that was measured.
+        items: task family, as in the rows → its items.
+        of: what they are of.
+
     Raises:
         OSError: the disk is full, say.
     """
     write_results(folder, tidy(rows, of))
-    write_items(folder, [item for found in items.values() for item in found])
+    named = [replace(item, family=task) for task, found in items.items() for item in found]
+    write_items(folder, named)
     write_aggregates(folder, tidy_aggregates(aggregate_all(rows, items), of))

@@ -2,13 +2,16 @@
 
 A line is an item. ``task``, ``language``, ``id`` and ``copy`` are its key: two runs are paired by
 a join on these four. ``copy`` counts the documents of equal content within a task and language
-(0 for almost all), since ``id`` is a hash of the content, and benchmarks do repeat documents. Each
-metric of any item has a column ``metric:<name>``, null where an item lacks it.
+(0 for almost all), since ``id`` is a hash of the content, and benchmarks do repeat documents; items
+that are read come in the file's order, in which `copies` counts them again. ``family`` is the
+task's name in the rows (``belebele``, of the task ``belebele_swh_Latn``); files of before there was
+the column are read too. Each metric of any item has a column ``metric:<name>``, null where an item lacks it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -31,26 +34,23 @@ _FIXED = pa.schema(
         ("prediction", pa.string()),
         ("target", pa.string()),
         ("loglikelihoods", pa.list_(pa.float64())),
+        ("family", pa.string()),
     ]
 )
+_ADDED = ("family",)
 
 
 def to_table(items: Sequence[Item]) -> pa.Table:
     """Return the items as a table, in their order; lone surrogates in a text become U+FFFD."""
-    seen: dict[tuple[str, str, str], int] = {}
-    copies = []
-    for item in items:
-        key = (item.task, item.language, item.id)
-        copies.append(seen.get(key, 0))
-        seen[key] = copies[-1] + 1
     columns = [
         [item.task for item in items],
         [item.language for item in items],
         [item.id for item in items],
-        copies,
+        copies(items),
         [_storable(item.prediction) for item in items],
         [_storable(item.target) for item in items],
         [item.loglikelihoods for item in items],
+        [item.family for item in items],
     ]
     schema = _FIXED
     for metric in dict.fromkeys(name for item in items for name in item.metrics):
@@ -66,7 +66,8 @@ def from_table(table: pa.Table) -> list[Item]:
     Raises:
         DataError: it lacks a column that every items file has.
     """
-    if missing := [name for name in _FIXED.names if name not in table.column_names]:
+    needed = [name for name in _FIXED.names if name not in _ADDED]
+    if missing := [name for name in needed if name not in table.column_names]:
         raise DataError(f"Not an items file: it has no column {', '.join(missing)}.")
     names = [name for name in table.column_names if name.startswith(METRIC)]
     metrics: list[dict[str, float]] = [{} for _ in range(table.num_rows)]
@@ -75,13 +76,26 @@ def from_table(table: pa.Table) -> list[Item]:
         for found, value in zip(metrics, table[name].to_pylist(), strict=True):
             if value is not None:
                 found[short] = value
-    fixed = (table[name].to_pylist() for name in _FIXED.names if name != "copy")
+    fixed = (table[name].to_pylist() for name in needed if name != "copy")
+    known = "family" in table.column_names
+    families = table["family"].to_pylist() if known else [None] * table.num_rows
     return [
-        Item(task, language, identity, found, prediction, target, tuple(likelihoods))
-        for task, language, identity, prediction, target, likelihoods, found in zip(
-            *fixed, metrics, strict=True
+        Item(task, language, identity, found, prediction, target, tuple(likelihoods), family)
+        for task, language, identity, prediction, target, likelihoods, found, family in zip(
+            *fixed, metrics, families, strict=True
         )
     ]
+
+
+def copies(items: Iterable[Item]) -> list[int]:
+    """Return of each item how many of its task, language and content come before it."""
+    seen: Counter[tuple[str, str, str]] = Counter()
+    found = []
+    for item in items:
+        key = (item.task, item.language, item.id)
+        found.append(seen[key])
+        seen[key] += 1
+    return found
 
 
 def write_items(folder: Path, items: Sequence[Item]) -> Path:
