@@ -42,6 +42,7 @@ from marco.training.waiting import wait_briefly
 log = logging.getLogger("marco")
 
 FAILED: list[Path] = []
+SWEEP: list[Path] = []
 
 
 @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="train")
@@ -55,7 +56,8 @@ def job(cfg: DictConfig) -> float | None:
     overrides = list(hydra_config.overrides.task)
     try:
         if hydra_config.mode == RunMode.MULTIRUN:
-            redact_file(Path(hydra_config.sweep.dir) / "multirun.yaml")
+            SWEEP[:] = [Path(hydra_config.sweep.dir)]
+            redact_file(SWEEP[0] / "multirun.yaml")
         if cfg.resume is not None:
             args = get_args_parser().parse_args()
             cfg = load_resumed(args.overrides, sources=command_line_sources(args)).cfg
@@ -118,6 +120,10 @@ def main() -> None:
         if _from_interrupt(ended):
             sys.exit(128 + signal.SIGINT)
         raise
+    if SWEEP:
+        from marco.evaluation.ranking.report import report_sweep
+
+        report_sweep(SWEEP[0])
     if FAILED:
         names = ", ".join(folder.name for folder in FAILED)
         sys.exit(f"error: of the sweep's runs these failed: {names} (their log.txt says why)")

@@ -1,6 +1,7 @@
 """Compare runs: what differs, and what of it is more than luck in which languages.
 
 marco compare RUN RUN … [key=value] …
+marco compare --sweep FOLDER … [key=value] …
 
   RUN                  a run's folder, an evaluation's folder (of marco evaluate, or a run's
                        evaluations/step-…), lm-eval's results_….json or samples_….jsonl,
@@ -17,6 +18,14 @@ marco compare RUN RUN … [key=value] …
 
 All are compared with the first. The same items are paired, and runs that were not measured on the
 same items are not paired: which, is said, and the exit code is 1.
+
+With --sweep the settings of the runs below a folder are ranked (of `python train.py -m`, or any
+folder of runs), each by its mean over seeds:
+
+  metric=bits_per_byte   what to rank by; task=… where several tasks have it
+  language=all           or a few of them: swh,yor
+  level=0.05  step=last  as above
+  output=…               <output>/<time> has sweep.html and sweep.csv; else the sweep's folder
 """
 
 from __future__ import annotations
@@ -54,12 +63,15 @@ def main(arguments: list[str]) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--sweep", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("arguments", nargs="*", help=argparse.SUPPRESS)
-    paths, options = _parse(parser.parse_args(arguments).arguments)
-    level = _level(options["level"])
-    step = _step(options["step"])
+    if any(each == "--sweep" or each.removeprefix("--").startswith("sweep=") for each in arguments):
+        from marco.commands._ranking import rank
 
-    from datetime import datetime
+        return rank(arguments)
+    paths, options = _parse(parser.parse_args(arguments).arguments)
+    level = parse_level(options["level"])
+    step = parse_step(options["step"])
 
     from marco.evaluation.compare.files import write_csv
     from marco.evaluation.compare.page import write_page
@@ -71,7 +83,7 @@ def main(arguments: list[str]) -> int:
     report = build_report(groups, options["correction"], level)
     for part in tables(report, everything=options["show"] == "all"):
         console().print(part)
-    folder = Path(options["output"]).expanduser() / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
+    folder = output_folder(options["output"])
     try:
         folder.mkdir(parents=True)
         write_csv(folder, report)
@@ -139,7 +151,15 @@ def _parse(arguments: Sequence[str]) -> tuple[list[list[Path]], dict[str, str]]:
     return paths, options
 
 
-def _level(value: str) -> float:
+def output_folder(output: str) -> Path:
+    """Return ``<output>/<time>``."""
+    from datetime import datetime
+
+    return Path(output).expanduser() / f"{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
+
+
+def parse_level(value: str) -> float:
+    """Return a level from the command line. Raises ConfigError unless it is between 0 and 1."""
     try:
         level = float(value)
     except ValueError:
@@ -149,7 +169,8 @@ def _level(value: str) -> float:
     return level
 
 
-def _step(value: str) -> int | None:
+def parse_step(value: str) -> int | None:
+    """Return a step from the command line, None of ``last``. Raises ConfigError."""
     if value == "last":
         return None
     if not value.isdecimal():

@@ -90,4 +90,4 @@ def setting_of(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def is_of_setting(key: str) -> bool:
     """Return whether a key says what is trained, and not with which seed or under what name."""
-    return key not in _ASIDE and not key.startswith(_ASIDE_GROUPS)
+    return key not in _ASIDE and not f"{key}.".startswith(_ASIDE_GROUPS)

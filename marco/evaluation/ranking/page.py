@@ -54,7 +54,7 @@ def _sections(ranking: Ranking) -> Iterator[str]:
             title=ranking.metric,
             lower=better(ranking.metric) == "lower",
         )
-        yield '<p class="dim">A line is a setting, a dot a run; the best is drawn over the rest.</p>'
+        yield '<p class="dim">A line is a setting, a dot a run; the best lies over the rest.</p>'
     yield f"<h2>Settings</h2>{_settings(ranking)}"
     if ranking.keys and len(ranking.languages) > 1:
         yield f"<h2>The best setting of each language</h2>{_winners(ranking)}"

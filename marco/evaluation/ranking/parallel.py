@@ -108,9 +108,10 @@ def parallel(
             f'<polyline fill="none" stroke-width="{3 if place == 0 else 1.5}" points="{path}"/>'
             f"{dots}</g>"
         )
+    size = f"min-width:{min(width, 90 * (len(axes) + 2))}px;max-width:{2 * width}px"
     return (
         f'<div class="scroll"><svg class="parallel" viewBox="0 0 {width} {_HEIGHT}" '
-        f'style="min-width:{min(width, 90 * (len(axes) + 2))}px;max-width:{2 * width}px" role="img" '
+        f'style="{size}" role="img" '
         f'aria-label="{escape(title)} of every setting">{"".join(parts)}</svg></div>'
     )
 

@@ -11,7 +11,7 @@ from marco.evaluation.compare.read import evaluations, read
 from marco.evaluation.compare.run import Run
 from marco.evaluation.ranking.rank import Order, order
 from marco.evaluation.ranking.runs import SweepRun, find_runs
-from marco.evaluation.ranking.settings import Setting, settings_of
+from marco.evaluation.ranking.settings import settings_of
 from marco.evaluation.results.table import read_results
 from marco.evaluation.rows import FAILED, Row, better
 from marco.evaluation.scalars import series
@@ -122,15 +122,14 @@ def report_sweep(folder: Path) -> None:
     A sweep that measured nothing is not ranked, and nothing is said.
     """
     from marco.evaluation.ranking.files import write_ranking
-    from marco.evaluation.ranking.show import tables
+    from marco.evaluation.ranking.show import show
     from marco.tracking.console import console
 
     try:
         if len(find_runs([folder])) < 2:
             return
         ranking = build_ranking([folder])
-        for part in tables(ranking):
-            console().print(part, soft_wrap=isinstance(part, str), markup=False)
+        show(ranking)
         console().print(f"The ranking: {write_ranking(folder, ranking)}", soft_wrap=True)
     except (MarcoError, OSError) as error:
         console().print(f"The sweep is not ranked: {error}", style="yellow", markup=False)
@@ -150,11 +149,8 @@ def _rows(folder: Path, step: int | None) -> list[Row]:
 
 def _measure(rows: Sequence[Row], metric: str | None, task: str | None) -> tuple[str, str]:
     """The task and metric to rank by: the first that fits."""
-    there = [
-        (name, key)
-        for name, key in series(rows).items()
-        if key[1] != FAILED and better(key[1]) is not None
-    ]
+    every = [(name, key) for name, key in series(rows).items() if key[1] != FAILED]
+    there = [(name, key) for name, key in every if better(key[1]) is not None]
     if not there:
         raise DataError("No finished run has measured anything that could be ranked by.")
     tasks = list(dict.fromkeys(key[0] for _, key in there))
@@ -167,8 +163,11 @@ def _measure(rows: Sequence[Row], metric: str | None, task: str | None) -> tuple
         if metric in (key[1], name):
             return key
     names = list(dict.fromkeys(word for name, key in there for word in (name, key[1])))
-    why = " has no better and worse." if better(metric) is None else " was not measured."
-    raise ConfigError(f"metric={metric}{why}{nearest(metric, names)} There are {', '.join(names)}.")
+    if any(metric in (key[1], name) for name, key in every if better(key[1]) is None):
+        why = " is neither better nor worse for being higher."
+    else:
+        why = f" was not measured.{nearest(metric, names)}"
+    raise ConfigError(f"metric={metric}{why} There are {', '.join(names)}.")
 
 
 def _languages(rows: Sequence[Row], measure: tuple[str, str]) -> list[str]:

@@ -14,12 +14,15 @@ import yaml
 
 from marco.errors import DataError
 from marco.evaluation.compare.read import read_config
+from marco.evaluation.summary import FILE_NAME as SUMMARY
 
 OVERRIDES = "overrides.txt"
 _SWEEP = "multirun.yaml"
-#: What a run's folder may be kept apart from its sweep's others by: the line of a log.
-_ERROR = re.compile(r"\S+ \S+ (?:ERROR|CRITICAL) \S+: (?:error: )?(.*)")
-_ENDED = re.compile(r"\S+ \S+ \w+ \S+: (.*\b(?:[Pp]runed|[Ii]nterrupted)\b.*)")
+#: Where a sweep notes why a run failed, and after how many tokens it was given up.
+_FAILED, _PRUNED = "failed.txt", "pruned.json"
+#: What an earlier attempt left, within the folder of a run that was made again.
+_EARLIER = "earlier-"
+_ERROR = re.compile(r"\S+ \S+ (?:ERROR|CRITICAL) \S+: (?:error: )?(.+)")
 
 
 @dataclass(frozen=True)
@@ -76,12 +79,12 @@ def _places(folder: Path) -> Iterator[Path]:
         if OVERRIDES in files:
             below.clear()
             yield Path(place)
-        elif _SWEEP in files:
-            yield from (
-                Path(place, name)
-                for name in below
-                if name.isdecimal() and not Path(place, name, OVERRIDES).is_file()
-            )
+            continue
+        below[:] = [name for name in below if not name.startswith(_EARLIER)]
+        if _SWEEP in files:
+            for name in filter(str.isdecimal, below):
+                if not Path(place, name, OVERRIDES).is_file():
+                    yield Path(place, name)
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
@@ -95,22 +98,23 @@ def _read(folder: Path, name: str) -> SweepRun:
     try:
         config = read_config(folder)
         problem = _problem(folder) if config else "it ended before it began: no config.yaml"
-    except (ValueError, AttributeError, yaml.YAMLError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         config, problem = {}, f"it cannot be read: {error}"
     return SweepRun(folder, name, overrides, config, problem)
 
 
 def _problem(folder: Path) -> str | None:
     """Why a run has no result, in its own words if it left any."""
-    summary = folder / "summary.json"
-    if summary.is_file():
-        pruned = json.loads(summary.read_text(encoding="utf-8")).get("pruned")
-        return f"pruned: {pruned}" if pruned else None
+    if (folder / _PRUNED).is_file():
+        tokens = json.loads((folder / _PRUNED).read_text(encoding="utf-8"))["tokens"]
+        return f"pruned after {tokens:,} tokens"
+    if (folder / _FAILED).is_file():
+        return f"failed: {(folder / _FAILED).read_text(encoding='utf-8').strip()}"
+    if (folder / SUMMARY).is_file():
+        return None
     log = folder / "log.txt"
     lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
     for line in reversed(lines):
         if match := _ERROR.fullmatch(line):
             return f"failed: {match[1]}"
-        if match := _ENDED.fullmatch(line):
-            return match[1]
     return "not finished"

@@ -14,6 +14,7 @@ from marco.evaluation.ranking.report import Ranking
 from marco.evaluation.ranking.settings import command
 from marco.evaluation.rows import better
 from marco.evaluation.task_table import NOTHING
+from marco.tracking.console import console
 
 #: Lines of a table; all of them are in the files.
 LINES = 20
@@ -23,6 +24,7 @@ COLUMNS = 3
 
 def tables(ranking: Ranking) -> Iterator[Table | Text | str]:
     """Yield what is printed, in its order; a ``str`` is to be printed unbroken."""
+    yield Text(f"\nBy {heading(ranking)}:")
     yield _ranked(ranking)
     if ranking.left_out:
         yield _left_out(ranking)
@@ -32,6 +34,12 @@ def tables(ranking: Ranking) -> Iterator[Table | Text | str]:
         yield Text(remark, style="dim")
     yield Text(f"\n{verdict(ranking)}")
     yield command(ranking.order.ranked[0].setting)
+
+
+def show(ranking: Ranking) -> None:
+    """Print it."""
+    for part in tables(ranking):
+        console().print(part, soft_wrap=isinstance(part, str), markup=False)
 
 
 def heading(ranking: Ranking) -> str:
@@ -54,14 +62,15 @@ def verdict(ranking: Ranking) -> str:
     elif close == len(others):
         sure = "none of the others is told apart from it"
     else:
-        sure = f"{close} of {len(others)} others {'is' if close == 1 else 'are'} not told apart from it"
+        verb = "is" if close == 1 else "are"
+        sure = f"{close} of {len(others)} others {verb} not told apart from it"
     return f"Best: {names}; {sure}. To train it again:"
 
 
 def named(ranking: Ranking, ranked: Ranked) -> str:
     """Return a setting as ``key=value`` words."""
     pairs = zip(ranking.keys, ranked.setting.values, strict=True)
-    return " ".join(f"{key}={value}" for key, value in pairs)
+    return " ".join(f"{key}={value}" for key, value in pairs if value != NOTHING)
 
 
 def runs_of(ranked: Ranked) -> str:
@@ -92,7 +101,7 @@ def remarks(ranking: Ranking) -> Iterator[str]:
 
 
 def _ranked(ranking: Ranking) -> Table:
-    table = _table(heading(ranking))
+    table = _table("")
     table.add_column("", justify="right", no_wrap=True)
     apart = len(ranking.keys) <= COLUMNS
     for key in ranking.keys if apart else ("setting",):
@@ -126,7 +135,7 @@ def _ranked(ranking: Ranking) -> Table:
 
 def _left_out(ranking: Ranking) -> Table:
     table = _table(f"Not ranked: {len(ranking.left_out)}")
-    table.add_column("run", overflow="fold", max_width=32)
+    table.add_column("run", overflow="fold", max_width=44)
     table.add_column("why", overflow="fold")
     for run in ranking.left_out[:LINES]:
         table.add_row(Text(run.name), Text(run.problem or NOTHING))
@@ -136,6 +145,6 @@ def _left_out(ranking: Ranking) -> Table:
 
 
 def _table(title: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, title=Text(title))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, title=title or None)
     table.title_justify = "left"
     return table

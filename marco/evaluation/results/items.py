@@ -5,7 +5,8 @@ a join on these four. ``copy`` counts the documents of equal content within a ta
 (0 for almost all), since ``id`` is a hash of the content, and benchmarks do repeat documents; items
 that are read come in the file's order, in which `copies` counts them again. ``family`` is the
 task's name in the rows (``belebele``, of the task ``belebele_swh_Latn``); files of before there was
-the column are read too. Each metric of any item has a column ``metric:<name>``, null where an item lacks it.
+the column are read too. Each metric of any item has a column ``metric:<name>``, null where an item
+lacks it.
 """
 
 from __future__ import annotations
