@@ -23,18 +23,25 @@ def scale_of(differences: Sequence[Difference]) -> float:
     return max(ends, default=0.0) or 1.0
 
 
-def interval_chart(each: Difference, scale: float) -> str:
-    """Return a difference as a dot with its interval; the ends are ±``scale``."""
+def range_of(differences: Sequence[Difference]) -> tuple[float, float]:
+    """Return the lowest and the highest end of all intervals, or zero if that is further."""
+    ends = [end for d in differences for end in (d.difference, d.low, d.high) if end is not None]
+    low, high = min(0.0, *ends, 0.0), max(0.0, *ends, 0.0)
+    return (low, high) if low < high else (-1.0, 1.0)
+
+
+def interval_chart(each: Difference, low: float, high: float) -> str:
+    """Return a difference as a dot with its interval, on a line from ``low`` to ``high``."""
 
     def at(value: float) -> str:
-        return f"{100 + 96 * value / scale:.1f}"
+        return f"{4 + 192 * (value - low) / (high - low):.1f}"
 
     line = ""
     if each.low is not None and each.high is not None:
         line = f'<line class="bar" x1="{at(each.low)}" x2="{at(each.high)}" y1="8" y2="8"/>'
     return (
         f'<svg class="interval {each.verdict}" viewBox="0 0 200 16" aria-hidden="true">'
-        f'<line class="zero" x1="100" x2="100" y1="0" y2="16"/>{line}'
+        f'<line class="zero" x1="{at(0)}" x2="{at(0)}" y1="0" y2="16"/>{line}'
         f'<circle cx="{at(each.difference)}" cy="8" r="3.5"/></svg>'
     )
 

@@ -156,7 +156,7 @@ def _differences(shown: Sequence[Difference], scale: float) -> str:
         lines.append(
             f"<tr><td>{escape(name)}</td>{_cells(values)}"
             f'<td class="{each.verdict}">{signed(each.difference)}</td>'
-            f"<td>{interval_chart(each, scale)}</td>{_cells(after)}</tr>"
+            f"<td>{interval_chart(each, -scale, scale)}</td>{_cells(after)}</tr>"
         )
     return f'<div class="scroll"><table><tr>{head}</tr>{"".join(lines)}</table></div>'
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
-from marco.evaluation.compare.charts import interval_chart, scale_of
+from marco.evaluation.compare.charts import interval_chart, range_of
 from marco.evaluation.compare.page import STYLE
 from marco.evaluation.compare.tables import interval, p_value, signed, with_error
 from marco.evaluation.ranking.parallel import parallel
@@ -20,11 +20,18 @@ _OWN = """
 pre { background: var(--card); border-radius: .5rem; padding: .7rem .9rem; white-space: pre-wrap;
   overflow-wrap: anywhere; }
 tr.best td { font-weight: 600; }
-td.value { white-space: normal; min-width: 4rem; max-width: 18rem; overflow-wrap: anywhere; }
-svg.parallel { width: 100%; height: auto; display: block; }
-svg .axis { stroke: var(--dim); stroke-width: 1.5; }
-svg .key { font-weight: 600; fill: var(--ink); }
-svg .setting:hover { opacity: 1; } svg .setting:hover polyline { stroke-width: 4; }
+td.value { white-space: normal; min-width: 4rem; max-width: 26rem; overflow-wrap: break-word;
+  text-align: left; }
+svg.parallel { --line: #0072b2; width: 100%; height: auto; display: block; }
+@media (prefers-color-scheme: dark) { svg.parallel { --line: #56b4e9; } }
+.parallel .axis { stroke: var(--dim); stroke-width: 1.5; }
+.parallel text { paint-order: stroke; stroke: var(--back); stroke-width: 4px; }
+.parallel .key { font-weight: 600; fill: var(--ink); }
+.parallel g { stroke: var(--line); fill: var(--line); }
+.parallel .best { stroke: #e8710a; fill: #e8710a; }
+.parallel polyline { fill: none; stroke-width: 1.5; }
+.parallel .best polyline { stroke-width: 3.5; }
+.parallel g:hover { opacity: 1; } .parallel g:hover polyline { stroke-width: 5; }
 """
 
 
@@ -65,14 +72,14 @@ def _sections(ranking: Ranking) -> Iterator[str]:
 def _settings(ranking: Ranking) -> str:
     ranked = ranking.order.ranked
     known = [each.difference for each in ranked if each.difference is not None]
-    scale = scale_of(known)
+    reach = range_of(known)
     head = (
         "",
         *ranking.keys,
         "value",
         "runs",
         "to best",
-        f"± {number(scale)}",
+        f"{signed(reach[0])} to {signed(reach[1])}",
         "95 % interval",
         "p",
     )
@@ -85,7 +92,7 @@ def _settings(ranking: Ranking) -> str:
         if of is not None:
             compared = (
                 f'<td class="{of.verdict}">{signed(of.difference)}</td>'
-                f"<td>{interval_chart(of, scale)}</td>"
+                f"<td>{interval_chart(of, *reach)}</td>"
                 f"<td>{escape(interval(of))}</td><td>{p_value(of.adjusted)}</td>"
             )
         lines.append(
@@ -119,7 +126,9 @@ def _winners(ranking: Ranking) -> str:
             f"<td>{number(winner.overall)}</td>{compared}</tr>"
         )
     head = ("", "rank", "best setting", "value", "of the first", "change", "95 % interval", "p")
+    first = sum(winner.ranked == 0 for winner in ranking.order.winners)
     return (
+        f"<p>The first is the best in {first} of {len(lines)} languages.</p>"
         f"{_table(head, lines)}<p class=dim>p is corrected for the choice among the settings, and "
         "for the number of languages (Holm).</p>"
     )

@@ -10,11 +10,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from marco.evaluation.compare.charts import COLOURS
 from marco.evaluation.task_table import NOTHING, number
 
 _STEP, _HEIGHT = 150, 320
-_TOP, _BOTTOM, _SIDE = 44, 16, 78
+_TOP, _BOTTOM, _LEFT, _RIGHT = 44, 16, 118, 72
 #: So many values of a key are written out; of more numbers only some.
 _WRITTEN = 8
 #: Characters of a label that fit between two axes.
@@ -81,58 +80,64 @@ def parallel(
         up = (result - least) / span if most > least else 0.5
         return 1 - up if lower else up
 
-    width = 2 * _SIDE + _STEP * len(axes)
-    parts = [
-        _axis(place, axis.title, [(axis.at(t), t) for t in axis.ticks])
-        for place, axis in enumerate(axes)
-    ]
+    lines, labels = [], []
+    for place, axis in enumerate(axes):
+        lines.append(_line(place))
+        labels.append(_labels(place, axis.title, [(axis.at(tick), tick) for tick in axis.ticks]))
     ends = [(share(value), number(value)) for value in dict.fromkeys((least, most))]
-    parts.append(_axis(len(axes), title, ends, right=True))
+    lines.append(_line(len(axes)))
+    labels.append(_labels(len(axes), title, ends, right=True))
     for place in reversed(range(len(settings))):
         of, values = settings[place], results[place]
         mean = math.fsum(values) / len(values)
         points = [(_x(i), _y(axis.at(of[i]))) for i, axis in enumerate(axes)]
         points.append((_x(len(axes)), _y(share(mean))))
-        colour = COLOURS[1] if place == 0 else COLOURS[0]
         # the further from the best, the fainter
-        faint = 1.0 if place == 0 else 0.65 - 0.45 * place / len(settings)
+        kind = (
+            ' class="best"'
+            if place == 0
+            else f' opacity="{0.8 - 0.45 * place / len(settings):.2f}"'
+        )
         words = " ".join(f"{key}={value}" for key, value in zip(keys, of, strict=True))
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         dots = "".join(
             f'<circle cx="{_x(len(axes)):.1f}" cy="{_y(share(value)):.1f}" r="3"/>'
             for value in values
         )
-        parts.append(
-            f'<g class="setting" stroke="{colour}" fill="{colour}" opacity="{faint:.2f}">'
-            f"<title>{place + 1}. {escape(words)}: {number(mean)}</title>"
-            f'<polyline fill="none" stroke-width="{3 if place == 0 else 1.5}" points="{path}"/>'
-            f"{dots}</g>"
+        lines.append(
+            f"<g{kind}><title>{place + 1}. {escape(words)}: {number(mean)}</title>"
+            f'<polyline points="{path}"/>{dots}</g>'
         )
-    size = f"min-width:{min(width, 90 * (len(axes) + 2))}px;max-width:{2 * width}px"
+    width = _x(len(axes)) + _RIGHT
+    size = f"min-width:{0.85 * width:.0f}px;max-width:{1.4 * width:.0f}px"
     return (
         f'<div class="scroll"><svg class="parallel" viewBox="0 0 {width} {_HEIGHT}" '
         f'style="{size}" role="img" '
-        f'aria-label="{escape(title)} of every setting">{"".join(parts)}</svg></div>'
+        f'aria-label="{escape(title)} of every setting">{"".join([*lines, *labels])}</svg></div>'
     )
 
 
-def _axis(place: int, title: str, ticks: Sequence[tuple[float, str]], right: bool = False) -> str:
+def _line(place: int) -> str:
+    x = _x(place)
+    return f'<line class="axis" x1="{x}" x2="{x}" y1="{_y(1)}" y2="{_y(0)}"/>'
+
+
+def _labels(place: int, title: str, ticks: Sequence[tuple[float, str]], right: bool = False) -> str:
     x = _x(place)
     side, anchor = (8, "start") if right else (-8, "end")
-    labels = "".join(
+    values = "".join(
         f'<text x="{x + side}" y="{_y(at) + 4:.1f}" text-anchor="{anchor}">'
         f"<title>{escape(text)}</title>{escape(_short(text))}</text>"
         for at, text in ticks
     )
     return (
-        f'<line class="axis" x1="{x}" x2="{x}" y1="{_y(1)}" y2="{_y(0)}"/>{labels}'
-        f'<text class="key" x="{x}" y="{_TOP - 22}" text-anchor="middle">'
+        f'{values}<text class="key" x="{x}" y="{_TOP - 22}" text-anchor="middle">'
         f"<title>{escape(title)}</title>{escape(_short(title, 22))}</text>"
     )
 
 
-def _x(place: int) -> float:
-    return _SIDE + 40 + _STEP * place
+def _x(place: int) -> int:
+    return _LEFT + _STEP * place
 
 
 def _y(share: float) -> float:

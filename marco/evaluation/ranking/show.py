@@ -58,13 +58,18 @@ def verdict(ranking: Ranking) -> str:
         return f"One setting: {names}. To train it again:" if names else "To train it again:"
     close = sum(each.difference is None or not each.difference.verdict for each in others)
     if close == 0:
-        sure = "all others are worse, by more than luck"
+        sure = f"all others are worse, by more than {_luck(ranking)}"
     elif close == len(others):
         sure = "none of the others is told apart from it"
     else:
         verb = "is" if close == 1 else "are"
         sure = f"{close} of {len(others)} others {verb} not told apart from it"
     return f"Best: {names}; {sure}. To train it again:"
+
+
+def _luck(ranking: Ranking) -> str:
+    seeds = any(len(each.values) > 1 for each in ranking.order.ranked)
+    return "luck" if seeds else "the choice of items"
 
 
 def named(ranking: Ranking, ranked: Ranked) -> str:
