@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from html import escape
 
 from marco.evaluation.compare.charts import interval_chart, range_of
@@ -20,6 +20,7 @@ _OWN = """
 pre { background: var(--card); border-radius: .5rem; padding: .7rem .9rem; white-space: pre-wrap;
   overflow-wrap: anywhere; }
 tr.best td { font-weight: 600; }
+th.left { text-align: left; }
 td.value { white-space: normal; min-width: 4rem; max-width: 26rem; overflow-wrap: break-word;
   text-align: left; }
 svg.parallel { --line: #0072b2; width: 100%; height: auto; display: block; }
@@ -101,7 +102,7 @@ def _settings(ranking: Ranking) -> str:
             f'<td title="{escape(names)}">{runs_of(each)}</td>{compared}</tr>'
         )
     return (
-        f"{_table(head, lines)}<p class=dim>Values are means over runs ± their standard error "
+        f"{_table(head, lines, ranking.keys)}<p class=dim>Values are means over runs ± their standard error "
         "between seeds. To best: a setting's value less the best one's, with the interval of "
         f"each alone; p is corrected for having chosen the best of {len(ranked)}, and a change is "
         f"coloured where p ≤ {ranking.level:g}.</p>"
@@ -129,7 +130,7 @@ def _winners(ranking: Ranking) -> str:
     first = sum(winner.ranked == 0 for winner in ranking.order.winners)
     return (
         f"<p>The first is the best in {first} of {len(lines)} languages.</p>"
-        f"{_table(head, lines)}<p class=dim>p is corrected for the choice among the settings, and "
+        f"{_table(head, lines, ['best setting'])}<p class=dim>p is corrected for the choice among the settings, and "
         "for the number of languages (Holm).</p>"
     )
 
@@ -141,9 +142,10 @@ def _left_out(ranking: Ranking) -> str:
         lines.append(
             f"<tr>{''.join(f'<td class=value>{escape(word)}</td>' for word in words)}</tr>"
         )
-    return _table(("run", *ranking.keys, "why"), lines)
+    head = ("run", *ranking.keys, "why")
+    return _table(head, lines, head)
 
 
-def _table(head: tuple[str, ...], lines: list[str]) -> str:
-    titles = "".join(f"<th>{escape(title)}</th>" for title in head)
+def _table(head: Sequence[str], lines: Sequence[str], left: Collection[str] = ()) -> str:
+    titles = "".join(f"<th{' class=left' * (title in left)}>{escape(title)}</th>" for title in head)
     return f'<div class="scroll"><table><tr>{titles}</tr>{"".join(lines)}</table></div>'
