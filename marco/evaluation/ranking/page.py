@@ -102,10 +102,10 @@ def _settings(ranking: Ranking) -> str:
             f'<td title="{escape(names)}">{runs_of(each)}</td>{compared}</tr>'
         )
     return (
-        f"{_table(head, lines, ranking.keys)}<p class=dim>Values are means over runs ± their standard error "
-        "between seeds. To best: a setting's value less the best one's, with the interval of "
-        f"each alone; p is corrected for having chosen the best of {len(ranked)}, and a change is "
-        f"coloured where p ≤ {ranking.level:g}.</p>"
+        f"{_table(head, lines, ranking.keys)}<p class=dim>Values are means over runs ± their "
+        "standard error between seeds. To best: a setting's value less the best one's, with the "
+        f"interval of each alone; p is corrected for having chosen the best of {len(ranked)}, and "
+        f"a change is coloured where p ≤ {ranking.level:g}.</p>"
     )
 
 
@@ -130,8 +130,8 @@ def _winners(ranking: Ranking) -> str:
     first = sum(winner.ranked == 0 for winner in ranking.order.winners)
     return (
         f"<p>The first is the best in {first} of {len(lines)} languages.</p>"
-        f"{_table(head, lines, ['best setting'])}<p class=dim>p is corrected for the choice among the settings, and "
-        "for the number of languages (Holm).</p>"
+        f"{_table(head, lines, ['best setting'])}<p class=dim>p is corrected for the choice among "
+        "the settings, and for the number of languages (Holm).</p>"
     )
 
 

@@ -37,11 +37,13 @@ def settings_of(runs: Sequence[SweepRun]) -> tuple[list[str], list[Setting]]:
     """
     found: list[tuple[dict[str, Any], list[SweepRun]]] = []
     for run in runs:
+        if not run.config:
+            continue
         setting = setting_of(run.config)
         same = next((group for known, group in found if known == setting), None)
         if same is not None:
             same.append(run)
-        elif setting:
+        else:
             found.append((setting, [run]))
     together = [_once(group) for _, group in found]
     keys = _swept([group[0] for group in together])

@@ -8,10 +8,10 @@ from marco.evaluation.ranking.runs import SweepRun
 from marco.evaluation.ranking.settings import command, settings_of
 
 
-def run(name: str, *overrides: str, problem: str | None = None, **config: Any) -> SweepRun:
+def run(folder: str, *overrides: str, problem: str | None = None, **config: Any) -> SweepRun:
     """A run whose config's keys have their dots written as two underscores."""
     flat = {key.replace("__", "."): value for key, value in config.items()}
-    return SweepRun(Path(name), name, overrides, flat, problem)
+    return SweepRun(Path(folder), folder, overrides, flat, problem)
 
 
 def test_what_was_swept_a_choice_and_a_value() -> None:
