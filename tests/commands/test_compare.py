@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import csv
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 from compared_runs import write_run
+from page_tags import Tags
 
 from marco.commands import main
 
@@ -37,27 +37,6 @@ def compared(tmp_path: Path, *arguments: str) -> tuple[int, Path]:
 def lines(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
-
-
-class Tags(HTMLParser):
-    """What is open, what was never closed, and what would be fetched."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.fetched: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in ("meta",):
-            self.open.append(tag)
-        self.fetched += [f"{tag} {name}" for name, _ in attrs if name in ("src", "href")]
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        pass
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
 
 
 def test_two_runs_in_the_terminal_as_csv_and_as_a_page(

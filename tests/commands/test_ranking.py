@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from page_tags import Tags
 from swept_runs import write_point
-from test_compare import Tags
 
 from marco.commands import main
 from marco.evaluation.ranking.report import report_sweep

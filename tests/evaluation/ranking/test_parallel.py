@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import pytest
 
@@ -34,7 +35,7 @@ def test_many_numbers_stand_where_they_are() -> None:
     assert plain.at("0.3") == pytest.approx(0.3)
     assert 2 < len(plain.ticks) <= 9
     heights = sorted(plain.at(tick) for tick in plain.ticks)
-    assert min(b - a for a, b in zip(heights, heights[1:], strict=False)) > 0.12
+    assert min(b - a for a, b in pairwise(heights)) > 0.12
 
 
 @pytest.mark.parametrize("lower", [True, False])
