@@ -80,6 +80,8 @@ def build_ranking(
         except DataError as error:
             runs[place] = replace(run, problem=str(error))
             rows[run.folder] = []
+    if not any(rows.values()):
+        raise DataError(f"None of {len(runs)} runs has a result: {runs[0].name}: {runs[0].problem}")
     measure = _measure([row for found in rows.values() for row in found], metric, task)
     have = {folder: _languages(found, measure) for folder, found in rows.items()}
     asked = _asked(languages, {code for found in have.values() for code in found})
