@@ -1,4 +1,4 @@
-"""How often a ranking tells settings apart from the best: where there is nothing, and where there is.
+"""How often a ranking tells settings apart from the best: where there is nothing, and where not.
 
     python -m bench.ranking [--repetitions 500]
 

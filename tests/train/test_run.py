@@ -160,6 +160,10 @@ def test_sweep_gives_separate_runs_in_one_group(tmp_path: Path) -> None:
     assert {config["logger"]["group"] for config in configs} == {"debug_fast"}
     ids = {next((run / "wandb").glob("offline-run-*")).name.rpartition("-")[2] for run in runs}
     assert len(ids) == 4
+    assert "Best: mix=" in done.stdout
+    ranking = (written.parent / "sweep.csv").read_text().splitlines()
+    assert ranking[0].startswith("rank,mix,runs,value,")
+    assert [line.split(",")[:3:2] for line in ranking[1:]] == [["1", "2"], ["2", "2"]]
 
 
 def test_a_failed_run_does_not_end_a_sweep(tmp_path: Path) -> None:
@@ -170,3 +174,4 @@ def test_a_failed_run_does_not_end_a_sweep(tmp_path: Path) -> None:
     assert "gradient norm" in (runs / "0" / "log.txt").read_text()
     assert not (runs / "0" / "summary.json").exists()
     assert (runs / "1" / "summary.json").exists()
+    assert "The sweep is not ranked: None of 2 runs has a result: 0: failed: " in done.stdout

@@ -7,7 +7,6 @@ import pytest
 from compared_runs import run
 
 from bench.ranking import false, share
-
 from marco.evaluation.ranking.rank import Order, order
 from marco.evaluation.ranking.settings import Setting
 
