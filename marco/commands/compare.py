@@ -97,12 +97,14 @@ def main(arguments: list[str]) -> int:
 def _groups(paths: Sequence[Sequence[Path]], step: int | None, apart: bool) -> list[Group]:
     """Runs that were named together are a group; the others are sorted by their configs."""
     from marco.evaluation.compare.configs import by_seed
+    from marco.evaluation.compare.names import with_common_names
     from marco.evaluation.compare.run import Group
 
     found: list[Group] = []
     alone: list[Run] = []
+    every = iter(with_common_names([_read(path, step) for together in paths for path in together]))
     for together in paths:
-        runs = [_read(path, step) for path in together]
+        runs = [next(every) for _ in together]
         if len(runs) > 1 or apart:
             found += [*by_seed(alone), Group(runs[0].name, runs)]
             alone = []

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
+from typing import TypeGuard
 
 from marco.evaluation.compare.losses import LossLine
 from marco.evaluation.compare.measure import Difference
@@ -13,6 +15,7 @@ _WIDTH, _HEIGHT = 720, 260
 _LEFT, _BOTTOM = 52, 26
 #: Okabe and Ito's colours, told apart with any colour vision.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+_DASHES = ("", "7 4", "2 4")
 
 
 def scale_of(differences: Sequence[Difference]) -> float:
@@ -47,8 +50,14 @@ def interval_chart(each: Difference, low: float, high: float) -> str:
 
 
 def loss_chart(lines: Sequence[LossLine], labels: Sequence[str]) -> str:
-    """Return the losses of all runs over the tokens; a run's name stands in the legend."""
-    values = [value for line in lines for value in line.values if value is not None]
+    """Return the losses of all runs over the tokens; a run's name stands in the legend.
+
+    A loss that is not a number, of a run that diverged, is not drawn. Of more runs than colours
+    the lines are dashed.
+    """
+    values = [value for line in lines for value in line.values if _is_number(value)]
+    if not values:
+        return '<p class="dim">No loss is a number.</p>'
     low, high = min(values), max(values)
     span = (high - low) or 1.0
     last = lines[-1].tokens
@@ -78,10 +87,15 @@ def loss_chart(lines: Sequence[LossLine], labels: Sequence[str]) -> str:
         points = [
             (x(line.tokens), y(value), line.tokens, value)
             for line in lines
-            if (value := line.values[index]) is not None
+            if _is_number(value := line.values[index])
         ]
+        dashes = (
+            f' stroke-dasharray="{_DASHES[turn]}"' if (turn := index // len(COLOURS) % 3) else ""
+        )
         path = " ".join(f"{px:.1f},{py:.1f}" for px, py, *_ in points)
-        parts.append(f'<polyline fill="none" stroke="{colour}" stroke-width="2" points="{path}"/>')
+        parts.append(
+            f'<polyline fill="none" stroke="{colour}" stroke-width="2"{dashes} points="{path}"/>'
+        )
         parts += [
             f'<circle cx="{px:.1f}" cy="{py:.1f}" r="3" fill="{colour}"><title>{escape(label)}: '
             f"{loss:.3f} up to {short(tokens)} tokens</title></circle>"
@@ -92,3 +106,7 @@ def loss_chart(lines: Sequence[LossLine], labels: Sequence[str]) -> str:
         f'<svg class="losses" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">{"".join(parts)}</svg>'
     )
     return f'{drawing}<p class="legend">{"".join(legend)}</p>'
+
+
+def _is_number(value: float | None) -> TypeGuard[float]:
+    return value is not None and math.isfinite(value)

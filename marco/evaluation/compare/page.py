@@ -13,6 +13,7 @@ from marco.evaluation.compare.measure import Difference
 from marco.evaluation.compare.report import Report, letter
 from marco.evaluation.compare.tables import (
     HOW,
+    SEEDS_ALONE,
     config_lines,
     flips,
     interval,
@@ -44,7 +45,9 @@ th { font-weight: 600; color: var(--dim); }
 th, td { padding: .22rem .6rem; text-align: right; border-bottom: 1px solid var(--line);
   white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
-td.key { white-space: normal; overflow-wrap: anywhere; }
+th:first-child, td:first-child { position: sticky; left: 0; background: var(--back); }
+details th:first-child, details td:first-child { background: var(--card); }
+td.key { white-space: normal; overflow-wrap: break-word; max-width: 24rem; }
 details { background: var(--card); border-radius: .5rem; padding: .5rem .8rem; margin: .5rem 0; }
 summary { cursor: pointer; }
 .better { color: var(--better); } .worse { color: var(--worse); }
@@ -94,6 +97,8 @@ def _sections(report: Report) -> Iterator[str]:
         yield "<h2>Config, where it differs</h2>"
         lines = ((key, *values) for key, values in config_lines(report))
         yield _table(("key", *report.labels), lines, wrap=True)
+    if len(report.groups) == 1:
+        yield f"<p>{SEEDS_ALONE}</p>"
     for index, comparison in enumerate(report.comparisons, 1):
         yield f"<h2>{letter(index)} less A</h2>"
         yield from _comparison(report, comparison, letter(index))
@@ -140,10 +145,10 @@ def _comparison(report: Report, comparison: Comparison, name: str) -> Iterator[s
 
 
 def _differences(shown: Sequence[Difference], scale: float) -> str:
+    flipped = any(flips(each) for each in shown)
     titles = ("", "before", "after", "change", f"95 % interval, ± {number(scale)}", "")
-    head = "".join(
-        f"<th>{escape(title)}</th>" for title in (*titles, "p", "corrected", "n", "flips")
-    )
+    more = ("p", "corrected", "n", *(("flips",) if flipped else ()))
+    head = "".join(f"<th>{escape(title)}</th>" for title in (*titles, *more))
     lines = []
     for each in shown:
         name = "Mean" if each.language is None else f"{get(each.language).name} ({each.language})"
@@ -152,7 +157,8 @@ def _differences(shown: Sequence[Difference], scale: float) -> str:
             for value, stderr in zip((each.before, each.after), each.stderrs, strict=True)
         ]
         adjusted = "" if each.language is None else p_value(each.adjusted)
-        after = (interval(each), p_value(each.p), adjusted, str(each.n), flips(each))
+        after = [interval(each), p_value(each.p), adjusted, str(each.n)]
+        after += [flips(each)] if flipped else []
         lines.append(
             f"<tr><td>{escape(name)}</td>{_cells(values)}"
             f'<td class="{each.verdict}">{signed(each.difference)}</td>'

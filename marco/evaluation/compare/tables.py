@@ -23,6 +23,11 @@ from marco.languages import get
 LINES = 16
 #: How p-values are corrected, in words.
 HOW = {"holm": "Holm", "bh": "Benjamini–Hochberg"}
+#: What is said of runs that are all of one setting.
+SEEDS_ALONE = (
+    "These runs differ by their seed alone: there is nothing to compare, and how far they are "
+    "apart is noise. Give runs of another setting too, or seeds=apart."
+)
 _STYLES = {"better": "green", "worse": "bold red", "changed": "yellow", "": ""}
 
 
@@ -178,11 +183,7 @@ def _seeds(report: Report) -> Iterator[Table | Text]:
         spread = statistics.stdev(known) if len(known) > 1 else None
         table.add_row(heading(title_of(task, metric)), *map(number, (*means, spread)))
     yield table
-    yield Text(
-        "These runs differ by their seed alone: there is nothing to compare, and how far they are "
-        "apart is noise. Give runs of another setting too, or seeds=apart.",
-        style="yellow",
-    )
+    yield Text(SEEDS_ALONE, style="yellow")
 
 
 def _remarks(report: Report, comparison: Comparison) -> Iterator[Text]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from marco.evaluation.compare.configs import ABSENT, by_seed, differing, flat
 from marco.evaluation.compare.families import families, stem
 from marco.evaluation.compare.ledgers import Count, ledger_differences
 from marco.evaluation.compare.losses import common_losses
+from marco.evaluation.compare.names import with_common_names
 from marco.evaluation.compare.read import read
 from marco.evaluation.compare.run import Run
 from marco.evaluation.items import Item, content_id
@@ -264,3 +266,24 @@ def test_a_runs_items_keep_their_key_on_disk(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "r", values, CONFIG)
     assert read(folder).keyed.keys() == run(values).keyed.keys()
     assert read(folder).keyed["quiz", "eng"].keys() == run(values).keyed["quiz", "eng"].keys()
+
+
+def test_lm_evals_own_results_get_the_names_that_marcos_have() -> None:
+    values = [1.0, 0.0]
+    mine = [
+        replace(item, family=family)
+        for stem, family in (("marco_cloze", "cloze"), ("law", "mmlu"), ("art", "mmlu"))
+        for item in items("swh", values, task=stem)
+    ]
+    marco = Run("marco", [row("swh", values, task="cloze"), row("swh", values, task="mmlu")], mine)
+    stems = ("marco_cloze", "law", "art", "other")
+    theirs = Run(
+        "lm-eval",
+        [row("swh", values, task=stem) for stem in stems],
+        [item for stem in stems for item in items("swh", values, task=stem)],
+        families={f"{stem}_swh": stem for stem in stems},
+    )
+    same, renamed = with_common_names([marco, theirs])
+    assert same is marco
+    assert [each.task for each in renamed.rows] == ["cloze", "law", "art", "other"]
+    assert renamed.keyed["cloze", "swh"].keys() == marco.keyed["cloze", "swh"].keys()
