@@ -11,9 +11,9 @@ from marco.evaluation.compare.run import Run
 def with_common_names(runs: Sequence[Run]) -> list[Run]:
     """Return the runs; those of lm-eval's files have the families that marco's give the same tasks.
 
-    lm-eval knows ``marco_embedded_cloze_swh``, which is of the family ``cloze`` where marco measured
-    it. A family keeps its name where its tasks are of several in marco's runs, and where several
-    would get one name (the subjects of a benchmark, which marco has as parts of one).
+    lm-eval knows ``marco_embedded_cloze_swh``, which is of the family ``cloze`` where marco
+    measured it. A family keeps its name where its tasks are of several in marco's runs, and where
+    several would get one name (the subjects of a benchmark, which marco has as parts of one).
     """
     known = {
         item.task: item.family
