@@ -10,6 +10,7 @@ from scipy import stats
 from marco.evaluation.compare.corrections import holm
 from marco.evaluation.compare.significance import (
     Paired,
+    Spread,
     mcnemar,
     of_seeds,
     sign_flip,
@@ -158,3 +159,12 @@ def test_seeds_that_move_whole_languages_are_no_finding() -> None:
             found[kind] += (holm(np.array(values)) <= 0.05).any()
     assert found["seeds"] <= 6
     assert found["items"] >= 50
+
+
+def test_seeds_of_other_settings_say_how_these_vary() -> None:
+    pair = Paired(np.array([[1.0]]), np.array([[2.0], [3.0]]), np.ones(1))
+    known = Spread(0.5, 7)
+    assert of_seeds([pair], (known, known)) == pytest.approx((math.sqrt(0.5 * 1.5), 7))
+    stderr, freedom = of_seeds([pair], (known, Spread(0.2, 1)))
+    assert stderr == pytest.approx(math.sqrt(0.5 + 0.1))
+    assert freedom == pytest.approx(0.6**2 / (0.5**2 / 7 + 0.1**2 / 1))

@@ -50,6 +50,7 @@ def simulated(
 
 @pytest.mark.parametrize(("settings", "seeds"), [(3, 3), (5, 2)])
 def test_settings_that_are_the_same_are_not_told_apart(settings: int, seeds: int) -> None:
+    """At most five times in a hundred; more repetitions are in bench/ranking.py."""
     assert share(settings, seeds, gain=0.0, of=false, repetitions=100) <= 0.05
 
 

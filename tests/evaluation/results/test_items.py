@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,7 +10,17 @@ import pytest
 
 from marco.errors import DataError
 from marco.evaluation.items import Item
-from marco.evaluation.results.items import KEY, from_table, read_items, to_table, write_items
+from marco.evaluation.results.folder import write_evaluation
+from marco.evaluation.results.items import (
+    KEY,
+    copies,
+    from_table,
+    read_items,
+    to_table,
+    write_items,
+)
+from marco.evaluation.results.table import Measured
+from marco.evaluation.rows import Row
 
 ITEMS = [
     Item(
@@ -98,3 +109,18 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"task": ["arc"]}), tmp_path / "items.parquet")
     with pytest.raises(DataError, match="no column language, id"):
         read_items(tmp_path)
+
+
+def test_an_evaluation_says_each_items_family_and_older_files_are_read(tmp_path: Path) -> None:
+    row = Row("quiz", "eng", "high", "acc", 1.0, 1)
+    item = Item("marco_quiz_eng", "eng", "a", {"acc": 1.0})
+    write_evaluation(tmp_path, [row], {"quiz": [item]}, Measured("x", "", 1))
+    assert read_items(tmp_path) == [replace(item, family="quiz")]
+    older = pq.read_table(tmp_path / "items.parquet").drop_columns(["family"])
+    assert from_table(older) == [item]
+
+
+def test_copies_are_counted_as_they_come() -> None:
+    items = [ITEMS[0], ITEMS[1], ITEMS[0], ITEMS[0]]
+    assert copies(items) == [0, 0, 1, 2]
+    assert copies(from_table(to_table(items))) == to_table(items)["copy"].to_pylist()
