@@ -115,7 +115,7 @@ class ModelChoice:
                     f"model.path={self.path} is one checkpoint already: name its run instead."
                 )
         elif (place / CONFIG).is_file():
-            self._checkpoint(place.resolve())
+            self.chosen(place.resolve())
             check_weights(self.path)
         elif self.checkpoint is not None:
             raise ConfigError(
@@ -143,7 +143,7 @@ class ModelChoice:
         if self._is_checkpoint(place):
             return self._of_run(place.parents[1], place, kernels)
         if (place / CONFIG).is_file():
-            return self._of_run(place, self._checkpoint(place), kernels)
+            return self._of_run(place, self.chosen(place), kernels)
         return self._of_transformers(kernels)
 
     def data(self) -> Data | None:
@@ -159,8 +159,12 @@ class ModelChoice:
     def _is_checkpoint(place: Path) -> bool:
         return (place / "manifest.json").is_file()
 
-    def _checkpoint(self, run: Path) -> Path:
-        """Return the checkpoint that is asked for; of ``last`` the newest, sound or not."""
+    def chosen(self, run: Path) -> Path:
+        """Return the checkpoint that is asked for; of ``last`` the newest, sound or not.
+
+        Raises:
+            CheckpointError: the run has no such one.
+        """
         there = checkpoints(run / "checkpoints")
         if not there:
             raise CheckpointError(f"{run} has no checkpoint: it ended before it wrote one.")
