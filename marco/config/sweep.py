@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import chain
 
@@ -79,3 +80,15 @@ def _one_at_a_time(overrides: Sequence[Override]) -> list[list[str]]:
     for key, values in choices.items():
         points += [list({**first, key: value}.values()) for value in values[1:]]
     return points
+
+
+def names_of(points: Sequence[Sequence[str]]) -> list[str]:
+    """Return a folder's name for each point of a sweep: what is swept, ``weights-0.3_seed-1``."""
+    values = [dict(text.lstrip("+").partition("=")[::2] for text in point) for point in points]
+    swept = [key for key in values[0] if len({each.get(key) for each in values}) > 1]
+    return ["_".join(f"{key}-{_plain(each[key])}" for key in swept) for each in values]
+
+
+def _plain(value: str) -> str:
+    """A value with nothing in it that a shell, a path or an override reads as its own."""
+    return re.sub(r"[^\w.+-]+", "-", value).strip("-")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+from torch.distributed.checkpoint.metadata import MetadataIndex, TensorStorageMetadata
 
 from marco.errors import CheckpointError, ConfigError, MarcoError
 from marco.models.settings import looks_local
@@ -107,27 +108,17 @@ def _of_checkpoint(path: Path, manifest: Manifest) -> Weights:
         plain, shape = name.removeprefix(_NETWORK), tuple(found.size)
         kind = _KINDS.get(found.properties.dtype, str(found.properties.dtype))
         check(path, plain, kind, shape)
-        tensors[plain] = Stored(found.properties.dtype, shape, _chunks(reader, name, found, state))
+        chunks = tuple(_chunks(reader, f"model/{name}", found, state))
+        tensors[plain] = Stored(found.properties.dtype, shape, chunks)
     return Weights(str(path), tensors)
 
 
 def _chunks(
     reader: SafetensorsReader, name: str, found: TensorStorageMetadata, state: Path
-) -> tuple[Chunk, ...]:
-    places = {
-        index.offset: where
-        for index, where in (reader.metadata.storage_data or {}).items()
-        if index.fqn == f"model/{name}"
-    }
-    return tuple(
-        Chunk(
-            state / places[chunk.offsets].file,
-            places[chunk.offsets].key,
-            tuple(chunk.offsets),
-            tuple(chunk.sizes),
-        )
-        for chunk in found.chunks
-    )
+) -> Iterator[Chunk]:
+    for chunk in found.chunks:
+        where = reader.metadata.storage_data[MetadataIndex(name, chunk.offsets)]
+        yield Chunk(state / where.file, where.key, tuple(chunk.offsets), tuple(chunk.sizes))
 
 
 def _local(path: str) -> Path:

@@ -76,8 +76,12 @@ def check_same(models: Sequence[Weights]) -> None:
     """Raise ConfigError unless all models have tensors of the same names and shapes."""
     first = models[0]
     for other in models[1:]:
-        problems = [f"{name} is only in {first.name}" for name in first.tensors.keys() - other.tensors]
-        problems += [f"{name} is only in {other.name}" for name in other.tensors.keys() - first.tensors]
+        problems = [
+            f"{name} is only in {first.name}" for name in first.tensors.keys() - other.tensors
+        ]
+        problems += [
+            f"{name} is only in {other.name}" for name in other.tensors.keys() - first.tensors
+        ]
         problems += [
             f"{name} is {list(stored.shape)} in {first.name} and "
             f"{list(other.tensors[name].shape)} in {other.name}"

@@ -73,9 +73,7 @@ class Weights:
         """
         stored = self.tensors[name]
         with ExitStack() as stack:
-            files = {
-                chunk.file: stack.enter_context(opened(chunk.file)) for chunk in stored.chunks
-            }
+            files = {chunk.file: stack.enter_context(opened(chunk.file)) for chunk in stored.chunks}
 
             def rows(start: int, stop: int) -> torch.Tensor:
                 if len(stored.chunks) == 1:
