@@ -63,4 +63,4 @@ def _points(overrides: list[str], config_dir: str | None) -> list[MergeSettings]
         outputs = [outputs[0] / name for name in names_of(points)]
     if len(set(outputs)) < len(outputs):
         raise ConfigError("Several merges of this command line would be written to one folder.")
-    return [replace(each, output=place) for each, place in zip(found, outputs, strict=True)]
+    return [replace(each, output=place.expanduser()) for each, place in zip(found, outputs, strict=True)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -43,7 +44,7 @@ def check_alike(models: Sequence[StoredModel]) -> None:
         differing = {
             key: (ours, theirs)
             for key in FUNCTION
-            if (ours := _value(first, key)) != (theirs := _value(other, key))
+            if not _equal(ours := _value(first, key), theirs := _value(other, key))
         }
         if differing:
             listed = "; ".join(f"{key}: {a} and {b}" for key, (a, b) in differing.items())
@@ -56,6 +57,12 @@ def check_alike(models: Sequence[StoredModel]) -> None:
 
 def _value(model: StoredModel, key: str) -> Any:
     return getattr(model.config, key, None)
+
+
+def _equal(ours: Any, theirs: Any) -> bool:
+    if isinstance(ours, float) and isinstance(theirs, float):
+        return math.isclose(ours, theirs, rel_tol=1e-6)  # a GGUF file keeps fp32
+    return bool(ours == theirs)
 
 
 def _check_vocabularies(first: StoredModel, other: StoredModel) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
 
 from marco.models.merging.passes import Combine, How, Pass
 
@@ -27,7 +26,7 @@ def _cosine(pieces: Pass) -> float:
     for one, other in pieces():
         a, b = one.flatten().double(), other.flatten().double()
         products += torch.stack([a @ a, b @ b, a @ b])
-    aa, bb, ab = products.tolist()
+    aa, bb, ab = map(float, products)
     lengths = [length if length > _NOTHING else 1.0 for length in (math.sqrt(aa), math.sqrt(bb))]
     return max(-1.0, min(1.0, ab / (lengths[0] * lengths[1])))
 

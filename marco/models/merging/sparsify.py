@@ -48,6 +48,7 @@ class Largest:
         self._counts = torch.zeros(_HIGH, dtype=torch.int64)
 
     def observe(self, delta: Tensor, number: int) -> None:
+        """Count the upper halves of the bits, or the lower ones."""
         bits = _bits(delta)
         if number == 0:
             self._counts += torch.bincount(bits >> 16, minlength=_HIGH)
@@ -56,6 +57,7 @@ class Largest:
             self._counts += torch.bincount(shared, minlength=_LOW)
 
     def settle(self, number: int) -> None:
+        """Find the half in which the last value to be kept is."""
         from_above = self._counts.flip(0).cumsum(0)
         above = int((from_above < self._left).sum())
         if above:
@@ -68,6 +70,7 @@ class Largest:
             self._threshold = self._high << 16 | found
 
     def keep(self, delta: Tensor) -> Tensor:
+        """Keep what is above the threshold, and as many that equal it as are wanted."""
         bits = _bits(delta)
         kept = bits > self._threshold
         equal = (bits == self._threshold).nonzero().flatten()[: self._left]
@@ -92,17 +95,20 @@ class Random:
         self._factor = 1 / density if rescale == "density" else 1.0
 
     def observe(self, delta: Tensor, number: int) -> None:
+        """Sum the magnitudes of all, and of those that will be kept."""
         magnitudes = delta.abs()
         self._sums[0] += float(magnitudes.sum(dtype=torch.float64))
         self._sums[1] += float((magnitudes * self._draw(delta)).sum(dtype=torch.float64))
 
     def settle(self, number: int) -> None:
+        """Set the factor of those that are kept."""
         whole, kept = self._sums
         if min(whole, kept) >= 1e-7:
             self._factor = whole / kept
         self._generator.manual_seed(self._seed)  # the same are kept as were counted
 
     def keep(self, delta: Tensor) -> Tensor:
+        """Draw which of a piece stay."""
         return (delta * self._draw(delta)).mul_(self._factor)
 
     def _draw(self, delta: Tensor) -> Tensor:
