@@ -58,9 +58,9 @@ def _points(overrides: list[str], config_dir: str | None) -> list[MergeSettings]
     found = [
         bind_root(container(compose(point, sources=sources)), MergeSettings) for point in points
     ]
-    outputs = [settings.output for settings in found]
+    outputs = [settings.output.expanduser() for settings in found]
     if len(found) > 1 and len(set(outputs)) == 1:
         outputs = [outputs[0] / name for name in names_of(points)]
     if len(set(outputs)) < len(outputs):
         raise ConfigError("Several merges of this command line would be written to one folder.")
-    return [replace(each, output=place.expanduser()) for each, place in zip(found, outputs, strict=True)]
+    return [replace(each, output=place) for each, place in zip(found, outputs, strict=True)]
