@@ -102,35 +102,30 @@ class Card:
         return "\n\n".join(["## Scores", intro, *score_tables(self.rows, self.aggregates)])
 
     def _retention(self) -> str:
+        title = "## Retention"
         if not self._stages() or not self.rows:
             return ""
-        title = "## Retention"
-        assert self.lineage is not None
-        if self.lineage.origin is None:
+        stage = next((each for each in self._stages() if each.source is not None), None)
+        if stage is None:
             return f"{title}\n\nTrained from scratch: there was nothing to retain."
-        first = before(self._stages()[0].history)
-        if first is None:
-            return f"{title}\n\nThe model that training started from was not measured."
-        found = retention_table(first.rows, self.rows, self.anchors)
-        which = ", ".join(map(named, self.anchors))
+        assert stage.source is not None
+        which, start = ", ".join(map(named, self.anchors)), _origin(stage.source)
+        first = before(stage.history)
+        found = "" if first is None else retention_table(first.rows, self.rows, self.anchors)
         if not found:
-            return f"{title}\n\nNot measured before and after: {which}."
-        return f"{title}\n\nBefore is step 0, {_origin(self.lineage.origin)}.\n\n{found}"
+            return f"{title}\n\nNot measured both before training and now: {which}."
+        return f"{title}\n\nBefore is {start}, which training started from.\n\n{found}"
 
     def _reproduce(self) -> str:
-        lines = []
         places = {str(stage.place): f"STAGE_{n}" for n, stage in enumerate(self._stages(), 1)}
+        lines = []
         for number, stage in enumerate(self._stages(), 1):
             shown = [each for each in stage.overrides if not each.startswith(_NOT_SHOWN)]
             words = [shlex.quote(_placed(each, places)) for each in shown]
             lines += [f"# stage {number}", " ".join(["python train.py", *words])]
-        said = "STAGE_1 stands for the folder of the first run, and so on.\n\n" if places else ""
         block = "\n".join([*lines, self.command])
-        return (
-            f"## Reproducing it\n\nWith marco {self.version}. {said}```bash\n{block}\n```".replace(
-                ". ```", ".\n\n```"
-            )
-        )
+        said = " STAGE_1 stands for the folder of the first run, and so on." if places else ""
+        return f"## Reproducing it\n\nWith marco {self.version}.{said}\n\n```bash\n{block}\n```"
 
 
 _USE = """```python

@@ -35,6 +35,7 @@ class Stage:
         name: ``<experiment>/<run>``.
         config: as it was resolved.
         overrides: its command line, without secrets.
+        source: the folder or hub name that its weights are from; None: random weights.
         step: optimizer steps of the checkpoint.
         tokens: trained on by then.
         served: language or source → what was served of it.
@@ -44,6 +45,7 @@ class Stage:
     name: str
     config: dict[str, Any]
     overrides: list[str]
+    source: str | None
     step: int
     tokens: int
     served: dict[str, Served]
@@ -72,7 +74,7 @@ def lineage_of(run: Path, checkpoint: Path) -> Lineage:
     while True:
         stage = _stage(run, checkpoint)
         stages.insert(0, stage)
-        source = _started_from(stage.config)
+        source = stage.source
         before = None if source is None else run_of(source)
         if source is None or before is None or before in [each.place for each in stages]:
             return Lineage(source, tuple(stages))
@@ -101,6 +103,7 @@ def _stage(run: Path, checkpoint: Path) -> Stage:
         f"{config['name']}/{run.name}",
         config,
         lines.read_text(encoding="utf-8").splitlines() if lines.is_file() else [],
+        _started_from(config),
         manifest.step,
         manifest.tokens,
         _served(run, checkpoint, manifest.tokens),
