@@ -19,8 +19,8 @@ INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 #: safetensors' name of each type that weights may have.
 DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
-#: Values read at a time, of each model: 16 MiB in fp32.
-PIECE = 1 << 22
+#: Values read at a time, of each model: 4 MiB in fp32.
+PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
