@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from marco.evaluation.compare.tables import (
     with_error,
 )
 from marco.evaluation.numbers import short
+from marco.evaluation.page_parts import cells, document, table
 from marco.evaluation.results.files import replace_file
 from marco.evaluation.task_table import NOTHING, number
 from marco.languages import get
@@ -32,28 +33,7 @@ from marco.languages import get
 FILE_NAME = "compare.html"
 
 STYLE = """
-:root { color-scheme: light dark; --ink: #1d2430; --dim: #667080; --line: #dde2ea; --back: #fff;
-  --card: #f6f8fb; --better: #00724f; --worse: #b3261e; --changed: #8a5a00; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ef; --dim: #9aa4b2; --line: #333b48;
-  --back: #14181f; --card: #1b212b; --better: #4fd1a5; --worse: #ff8a80; --changed: #f0b95b; } }
-body { font: 15px/1.45 system-ui, sans-serif; color: var(--ink); background: var(--back);
-  max-width: 68rem; margin: 0 auto; padding: 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th { font-weight: 600; color: var(--dim); }
-th, td { padding: .22rem .6rem; text-align: right; border-bottom: 1px solid var(--line);
-  white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
-th:first-child, td:first-child { position: sticky; left: 0; background: var(--back); }
-details th:first-child, details td:first-child { background: var(--card); }
-td.key { white-space: normal; overflow-wrap: break-word; max-width: 24rem; }
-details { background: var(--card); border-radius: .5rem; padding: .5rem .8rem; margin: .5rem 0; }
-summary { cursor: pointer; }
-.better { color: var(--better); } .worse { color: var(--worse); }
-.changed { color: var(--changed); }
-td.better, td.worse, td.changed { font-weight: 600; }
-.dim, svg text { color: var(--dim); fill: var(--dim); font-size: 12px; }
+svg text { color: var(--dim); fill: var(--dim); font-size: 12px; }
 svg.interval { width: 9rem; height: 1rem; overflow: visible; vertical-align: middle;
   fill: currentColor; stroke: currentColor; }
 svg .bar { stroke-width: 2; }
@@ -77,16 +57,11 @@ def write_page(folder: Path, report: Report) -> Path:
 def page(report: Report) -> str:
     """Return the page."""
     names = " and ".join(group.name for group in report.groups)
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(names)}</title><style>{STYLE}</style></head><body>"
-        f"<h1>Comparison of runs</h1>{''.join(_sections(report))}</body></html>\n"
-    )
+    return document(names, STYLE, f"<h1>Comparison of runs</h1>{''.join(_sections(report))}")
 
 
 def _sections(report: Report) -> Iterator[str]:
-    yield _table(
+    yield table(
         ("", "run", "seed", "evaluated after"),
         (
             (label, run.name, str(run.config.get("seed", NOTHING)), _tokens(run.tokens))
@@ -96,7 +71,7 @@ def _sections(report: Report) -> Iterator[str]:
     if report.configs:
         yield "<h2>Config, where it differs</h2>"
         lines = ((key, *values) for key, values in config_lines(report))
-        yield _table(("key", *report.labels), lines, wrap=True)
+        yield table(("key", *report.labels), lines, wrap=True)
     if len(report.groups) == 1:
         yield f"<p>{SEEDS_ALONE}</p>"
     for index, comparison in enumerate(report.comparisons, 1):
@@ -108,7 +83,7 @@ def _sections(report: Report) -> Iterator[str]:
     if report.ledgers:
         yield "<h2>Trained on, where it differs: tokens (epochs)</h2>"
         lines = ((language, *counts) for language, counts in ledger_lines(report))
-        yield _table(("language", *report.labels), lines)
+        yield table(("language", *report.labels), lines)
 
 
 def _comparison(report: Report, comparison: Comparison, name: str) -> Iterator[str]:
@@ -160,21 +135,11 @@ def _differences(shown: Sequence[Difference], scale: float) -> str:
         after = [interval(each), p_value(each.p), adjusted, str(each.n)]
         after += [flips(each)] if flipped else []
         lines.append(
-            f"<tr><td>{escape(name)}</td>{_cells(values)}"
+            f"<tr><td>{escape(name)}</td>{cells(values)}"
             f'<td class="{each.verdict}">{signed(each.difference)}</td>'
-            f"<td>{interval_chart(each, -scale, scale)}</td>{_cells(after)}</tr>"
+            f"<td>{interval_chart(each, -scale, scale)}</td>{cells(after)}</tr>"
         )
     return f'<div class="scroll"><table><tr>{head}</tr>{"".join(lines)}</table></div>'
-
-
-def _table(head: Sequence[str], lines: Iterable[Sequence[str]], wrap: bool = False) -> str:
-    titles = "".join(f"<th>{escape(title)}</th>" for title in head)
-    rows = "".join(f"<tr>{_cells(line, ' class=key' * wrap)}</tr>" for line in lines)
-    return f'<div class="scroll"><table><tr>{titles}</tr>{rows}</table></div>'
-
-
-def _cells(values: Iterable[str], attribute: str = "") -> str:
-    return "".join(f"<td{attribute}>{escape(value)}</td>" for value in values)
 
 
 def _tokens(tokens: int | None) -> str:
