@@ -107,7 +107,7 @@ class EvalSweep(pl.Callback):  # type: ignore[misc]
         ):
             try:
                 rows = self._sweep.run(
-                    pl_module.model, shard=_shard(trainer), progress=_Progress(trainer, pl_module)
+                    pl_module.model, shard=shard_of(trainer), progress=_Progress(trainer, pl_module)
                 )
             except _Stopped:
                 log.info("The evaluation was stopped; a resumed run makes it again.")
@@ -195,6 +195,7 @@ class _Progress:
                 bar.evaluation_progress(task, done, total)
 
 
-def _shard(trainer: pl.Trainer) -> Shard:
+def shard_of(trainer: pl.Trainer) -> Shard:
+    """Return this process's share of what the data-parallel ranks do together."""
     ranks = trainer.distributed_sampler_kwargs
     return Shard() if ranks is None else Shard(ranks["rank"], ranks["num_replicas"])

@@ -43,11 +43,21 @@ def document(title: str, style: str, body: str) -> str:
     )
 
 
-def table(head: Sequence[str], lines: Iterable[Sequence[str]], wrap: bool = False) -> str:
-    """Return a table of texts that scrolls sideways where it must; ``wrap``: long ones are broken."""
+def table(
+    head: Sequence[str],
+    lines: Iterable[Sequence[str]],
+    *,
+    wrap: bool = False,
+    tall: bool = False,
+) -> str:
+    """Return a table of texts that scrolls sideways where it must.
+
+    ``wrap``: long texts are broken; ``tall``: it may scroll down too.
+    """
     titles = "".join(f"<th>{escape(title)}</th>" for title in head)
     rows = "".join(f"<tr>{cells(line, ' class=key' * wrap)}</tr>" for line in lines)
-    return f'<div class="scroll"><table><tr>{titles}</tr>{rows}</table></div>'
+    box = "scroll tall" if tall else "scroll"
+    return f'<div class="{box}"><table><tr>{titles}</tr>{rows}</table></div>'
 
 
 def cells(values: Iterable[str], attribute: str = "") -> str:

@@ -37,11 +37,11 @@ def of_languages(codes: Sequence[str]) -> list[Prompt]:
                 "from: give prompt=… or file=…"
             )
     held_out = Udhr(languages=list(codes)).load().held_out
-    return [_beginning(document.text, code) for code in codes for document in held_out[code]]
+    return [beginning(document.text, code) for code in codes for document in held_out[code]]
 
 
-def _beginning(text: str, code: str) -> Prompt:
-    """Cut a text near its middle, at a space where there is one near."""
+def beginning(text: str, code: str) -> Prompt:
+    """Return a text cut near its middle, at a space where there is one near, as a prompt."""
     middle = round(len(text) * GIVEN)
     space = text.find(" ", middle)
     cut = space if 0 <= space < middle + 20 else middle

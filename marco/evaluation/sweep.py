@@ -58,7 +58,8 @@ class EvaluationSweep:
     """The tasks of a run, tokenised once.
 
     ``languages`` are the codes evaluated: all with held-out text, or those the settings name.
-    ``tasks`` may be extended before the first run. ``items`` are those of the last run, by task.
+    ``tasks`` may be extended before the first run. ``items`` are those of the last run, by task,
+    ``held_out`` the documents of each language that training does not see.
     """
 
     def __init__(self, settings: SweepSettings, tokenizer: Tokenizer, corpus: Corpus) -> None:
@@ -72,11 +73,11 @@ class EvaluationSweep:
             self.languages = [code for code, documents in corpus.held_out.items() if documents]
         else:
             self.languages = settings.chosen(list(corpus.held_out))
-        self._held_out = {code: corpus.held_out.get(code, []) for code in self.languages}
+        self.held_out = {code: corpus.held_out.get(code, []) for code in self.languages}
         speakers = [_speaker(language) for language in self.languages]
         if settings.likelihood:
             groups = {speaker.language: speaker.group for speaker in speakers}
-            self.tasks.append(Likelihood(self._held_out, groups, tokenizer.encode_batch))
+            self.tasks.append(Likelihood(self.held_out, groups, tokenizer.encode_batch))
         if settings.lexicon:
             self.tasks.append(
                 LexiconChoice(
@@ -207,7 +208,7 @@ class EvaluationSweep:
     @functools.cached_property
     def reference_xz(self) -> dict[str, float]:
         """Bits per byte of xz primed with a language's training text, of every language."""
-        return xz_reference(self._corpus.train, self._held_out)
+        return xz_reference(self._corpus.train, self.held_out)
 
 
 class _ModelScorer:

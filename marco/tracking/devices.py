@@ -6,8 +6,11 @@ laptop part, or a MIG slice of a known chip would otherwise be reported against 
 
 from __future__ import annotations
 
+import platform
 import re
 from dataclasses import dataclass
+
+import torch
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,14 @@ DEVICES: tuple[Device, ...] = (
         "AMD Instinct MI300X data sheet: 1,307.4 TFLOPS",
     ),
 )
+
+
+def machine(device: torch.device, processes: int, threads: int) -> str:
+    """Return what a run is made on, in words: "2 × cpu (x86_64), 4 threads each"."""
+    if device.type == "cuda":
+        return f"{processes} × {torch.cuda.get_device_name(device)}"
+    kind = f" ({platform.machine()})" if device.type == "cpu" else ""
+    return f"{processes} × {device.type}{kind}, {threads} threads each"
 
 
 def find_device(name: str) -> Device | None:

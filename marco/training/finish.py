@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from marco.data.ledger import by_language
@@ -12,6 +13,7 @@ from marco.evaluation.history import Evaluation, after
 from marco.evaluation.matrix_table import matrix_tables
 from marco.evaluation.numbers import short
 from marco.evaluation.plots import write_plots
+from marco.evaluation.report.page import write_report
 from marco.evaluation.scalars import OWN
 from marco.evaluation.summary import TrainingFacts, build_summary, write_summary
 from marco.evaluation.table import results_table
@@ -60,4 +62,13 @@ def finish(module: MarcoModule, callbacks: Sequence[Any]) -> dict[str, Any]:
     except OSError as error:
         log.warning("The summary could not be written whole: %s", error)
     console().print(f"Results: {context.folder}", soft_wrap=True)
+    report(context.folder)
     return summary
+
+
+def report(folder: Path) -> None:
+    """Write the run's page and say where it is; no fault of the page's is one of the run."""
+    try:
+        console().print(f"Report: {write_report(folder)}", soft_wrap=True)
+    except Exception as error:
+        log.warning("The report could not be written: %s: %s", type(error).__name__, error)

@@ -19,13 +19,14 @@ from marco.errors import CheckpointError
 from marco.mixing.raised import Raise
 from marco.run_folder import MODEL, TOKENIZER
 from marco.tracking.console import console
+from marco.tracking.devices import machine
 from marco.training.allocator import keep_pages
 from marco.training.assemble import build_loader, build_module, choose, read_text
 from marco.training.branch import Branch
 from marco.training.checkpoint import latest
 from marco.training.checkpoints.files import read_json
 from marco.training.context import MixChanged, RunContext
-from marco.training.finish import finish
+from marco.training.finish import finish, report
 from marco.training.interrupts import InterruptHandlers
 from marco.training.log import set_up_logging
 
@@ -104,6 +105,8 @@ def _fit(run: RunSettings, folder: Path) -> int:
             if hasattr(logger, "describe"):
                 log.info("%s", logger.describe())
         trainer = run.trainer.lightning(module.cut.accumulation, callbacks, loggers, folder)
+        device = trainer.strategy.root_device
+        log.info("Machine: %s.", machine(device, trainer.world_size, choices["threads"]))
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="pytorch_lightning")
             trainer.fit(module, build_loader(run, text, module))
@@ -112,6 +115,8 @@ def _fit(run: RunSettings, folder: Path) -> int:
             if rank == 0 and context.checkpoints.is_dir():
                 hint = f"Go on with: python train.py {resume_hint(folder)}"
                 console().print(hint, soft_wrap=True)
+            if rank == 0:
+                report(folder)
             return context.interrupt.exit_code
         if rank == 0:
             summary = finish(module, callbacks)

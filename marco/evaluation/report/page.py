@@ -51,7 +51,7 @@ def page(run: RunFolder, anchors: Sequence[str] = ANCHORS) -> str:
         "Translation": "".join(translations(run.history)),
         "Retention": retention(found, anchors),
         "Samples": sampled(run.samples),
-        "Training": '<div id="training"></div>',
+        "Training": '<div id="charts"></div>',
         "Ledger": ledger(run.summary),
         "Contamination": contamination(run.history),
         "Warnings": warned(run),

@@ -12,10 +12,11 @@ const element = (tag, parent, text) => {
 function short(count) {
   for (const [unit, size] of [["T", 1e12], ["B", 1e9], ["M", 1e6], ["k", 1e3]])
     if (Math.abs(count) >= size) return +(count / size).toPrecision(3) + unit;
-  return String(+count.toPrecision(3));
+  const digits = +count.toPrecision(3);
+  return count && Math.abs(count) < 1e-3 ? digits.toExponential() : String(digits);
 }
 
-// One chart; lines are {name, values, colour, width}. Under the pointer the nearest one is named.
+// One chart; lines are {name, values, colour, width}. The one near the pointer is named, else the last.
 function chart(place, tokens, lines, height) {
   place.className = "plot";
   const tip = element("div", place);
@@ -25,7 +26,7 @@ function chart(place, tokens, lines, height) {
   const axis = { stroke: colour("dim"), grid, ticks: grid, font: "12px system-ui, sans-serif" };
   const show = (u) => {
     const { idx, left, top } = u.cursor;
-    const line = lines[(nearest ?? 1) - 1];
+    const line = lines[(nearest ?? lines.length) - 1];
     const value = idx == null ? null : line.values[idx];
     tip.style.display = value == null ? "none" : "block";
     if (value == null) return;
@@ -45,11 +46,11 @@ function chart(place, tokens, lines, height) {
     focus: { alpha: 0.25 },
     series: [{}, ...lines.map((line) => ({
       stroke: line.colour, width: line.width, spanGaps: true,
-      points: { show: tokens.length < 30 && lines.length < 60, size: 4 + line.width },
+      points: { show: tokens.length < 60 && line.width > 2, size: 7 },
     }))],
     axes: [
       { ...axis, values: (u, ticks) => ticks.map(short) },
-      { ...axis, size: 54, values: (u, ticks) => ticks.map(short) },
+      { ...axis, size: 60, values: (u, ticks) => ticks.map(short) },
     ],
     hooks: {
       setSeries: [(u, index) => { nearest = index; show(u); }],
@@ -78,7 +79,6 @@ function drawCurves() {
   if (!measure || !place.clientWidth) return;
   const chosen = language.value;
   const lines = [];
-  if (chosen === "") lines.push({ name: "Mean", values: measure.mean, colour: colour("ink"), width: 3 });
   for (const [code, values] of Object.entries(measure.values)) {
     const [name, group] = numbers.languages[code];
     if (shown.has(group) && chosen !== code)
@@ -87,12 +87,13 @@ function drawCurves() {
   if (measure.values[chosen]) {
     const [name, group] = numbers.languages[chosen];
     lines.push({ name, values: measure.values[chosen], colour: colour(group), width: 3 });
-  }
+  } else if (chosen === "")
+    lines.push({ name: "Mean", values: measure.mean, colour: colour("ink"), width: 3 });
   if (lines.length) drawn.push([chart(place, measure.tokens, lines, innerWidth < 640 ? 300 : 420), place]);
 }
 
 function drawTraining() {
-  const all = document.getElementById("training");
+  const all = document.getElementById("charts");
   fresh(all);
   for (const { name, tokens, values } of numbers.training) {
     const box = element("div", all);
@@ -124,7 +125,7 @@ for (const group of numbers.groups) {
 }
 metric.onchange = language.onchange = drawCurves;
 if (!numbers.measures.length) document.getElementById("curves").hidden = true;
-if (!numbers.training.length) document.getElementById("training").textContent = "Nothing was logged.";
+if (!numbers.training.length) document.getElementById("charts").textContent = "Nothing was logged.";
 
 const drawAll = () => { drawCurves(); drawTraining(); };
 let width = 0;

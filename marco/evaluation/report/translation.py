@@ -60,7 +60,7 @@ def _with_english(
         return f"{number(old)} → {number(value)} ({signed(value - old)})"
 
     lines = [(name_of(code), cell(("eng", code)), cell((code, "eng"))) for code in codes]
-    return table(("", "from English", "into English"), lines)
+    return table(("", "from English", "into English"), lines, tall=True)
 
 
 def _square(
