@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -127,6 +128,7 @@ class Samples(pl.Callback):  # type: ignore[misc]
         """
         if self._sweep is None or not self._prompts:
             return []
+        start = time.perf_counter()
         try:
             with (
                 training_paused(trainer.callbacks, "sampling"),
@@ -154,6 +156,13 @@ class Samples(pl.Callback):  # type: ignore[misc]
         ]
         self.records += made
         if trainer.is_global_zero:
+            seconds = time.perf_counter() - start
+            log.info(
+                "Samples of %d languages after %s tokens [%.1f s]",
+                len(made),
+                f"{at['tokens']:,}",
+                seconds,
+            )
             self._publish(trainer, at)
         return made
 

@@ -68,9 +68,7 @@ def _thinned(measures: Sequence[Measure]) -> list[Measure]:
 def _training_by_language(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     """The training loss of each language; a bin without the language has no value."""
     binned = list(_bins([line for line in metrics if "train/loss" in line]))
-    keys = dict.fromkeys(
-        key for line in metrics for key in line if key.startswith(_LANGUAGE_LOSS)
-    )
+    keys = dict.fromkeys(key for line in metrics for key in line if key.startswith(_LANGUAGE_LOSS))
     if not keys or not binned:
         return None
     codes = {key.removeprefix(_LANGUAGE_LOSS): key for key in keys}
@@ -84,9 +82,7 @@ def _training_by_language(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any
     }
 
 
-def _points(
-    metrics: Sequence[Mapping[str, Any]], key: str
-) -> tuple[list[int], list[float]] | None:
+def _points(metrics: Sequence[Mapping[str, Any]], key: str) -> tuple[list[int], list[float]] | None:
     binned = _bins([line for line in metrics if line.get(key) is not None])
     if not binned:
         return None

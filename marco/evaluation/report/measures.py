@@ -14,7 +14,13 @@ from marco.evaluation.task_table import OF_TEXTS
 from marco.languages import GROUPS, all_languages, get
 
 #: Rows of contamination: of the test sets, and no success or failure of the model.
-CONTAMINATION = ("overlap", "overlap_ngrams", "option_order_p", "option_order_share", "option_order_outliers")
+CONTAMINATION = (
+    "overlap",
+    "overlap_ngrams",
+    "option_order_p",
+    "option_order_share",
+    "option_order_outliers",
+)
 #: The group of what a mix has and is no language: a source of several.
 OTHER = "other"
 

@@ -63,9 +63,7 @@ def _with_english(
     return table(("", "from English", "into English"), lines, tall=True)
 
 
-def _square(
-    found: Mapping[tuple[str, str], float], before: Mapping[tuple[str, str], float]
-) -> str:
+def _square(found: Mapping[tuple[str, str], float], before: Mapping[tuple[str, str], float]) -> str:
     sources = list(dict.fromkeys(source for source, _ in found))
     targets = list(dict.fromkeys(target for _, target in found))
     most = max(map(abs, found.values())) or 1.0
