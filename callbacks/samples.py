@@ -110,9 +110,10 @@ class Samples(pl.Callback):  # type: ignore[misc]
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Trained, *args: Any) -> None:
         """Sample when the step that just ended crossed the next multiple of every_tokens."""
         every, seen = self.every_tokens, pl_module.tokens_seen
-        if every is not None and pl_module.at_boundary:
-            if seen // every > max(self._last(), 0) // every:
-                self.sample(trainer, pl_module)
+        if every is None or not pl_module.at_boundary:
+            return
+        if seen // every > max(self._last(), 0) // every:
+            self.sample(trainer, pl_module)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: Trained) -> None:
         """Sample the trained model, unless this step has just been sampled."""

@@ -25,7 +25,7 @@ class Log:
 
 
 def read_log(path: Path) -> Log:
-    """Read a log; an empty one where there is no file. What was printed over several lines stays so."""
+    """Read a log; an empty one where there is no file. Messages of several lines stay whole."""
     found = Log()
     if not path.is_file():
         return found

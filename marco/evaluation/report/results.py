@@ -39,7 +39,8 @@ def heat_map(measures: Sequence[Measure]) -> str:
         found = _cells(name_of(code), [column.get(code) for column in columns], scales, shown)
         name, group = escape(name_of(code)), escape(group_of(code))
         lines.append(
-            f'<tr><td>{name} <span class="dim">{escape(code)}</span></td><td>{group}</td>{found}</tr>'
+            f'<tr><td>{name} <span class="dim">{escape(code)}</span></td><td>{group}</td>{found}'
+            "</tr>"
         )
     return (
         '<div class="scroll tall"><table class="heat sort"><thead><tr><th>Language</th>'

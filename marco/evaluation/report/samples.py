@@ -23,14 +23,15 @@ def sampled(samples: Sequence[Mapping[str, Any]]) -> str:
     tokens = samples[-1]["tokens"]
     cards = "".join(_card(last[code]) for code in in_order(last))
     return (
-        f'<p class="dim">After {short(tokens)} tokens: a held-out beginning, and how the model goes '
-        f'on, always by its likeliest token.</p><div class="samples">{cards}</div>'
+        f'<p class="dim">After {short(tokens)} tokens: a held-out beginning, and how the model '
+        f'goes on, always by its likeliest token.</p><div class="samples">{cards}</div>'
     )
 
 
 def _card(sample: Mapping[str, Any]) -> str:
     language = get(sample["language"])
-    native = "" if language.native_name is None else f" · {escape(language.native_name)}"
+    own = language.native_name
+    native = "" if own in (None, language.name) else f" · {escape(own)}"
     # BCP 47; the two-letter code where there is one, as browsers choose fonts by it
     tag = f"{language.iso639_1 or language.code}-{language.script}"
     return (
