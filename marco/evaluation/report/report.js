@@ -42,7 +42,7 @@ function chart(place, tokens, lines, height) {
     height,
     legend: { show: false },
     scales: { x: { time: false } },
-    cursor: { focus: { prox: lines.length > 1 ? 24 : -1 }, drag: { x: true, y: false } },
+    cursor: { focus: { prox: lines.length > 1 ? 40 : -1 }, drag: { x: true, y: false } },
     focus: { alpha: 0.25 },
     series: [{}, ...lines.map((line) => ({
       stroke: line.colour, width: line.width, spanGaps: true,
@@ -128,11 +128,12 @@ if (!numbers.measures.length) document.getElementById("curves").hidden = true;
 if (!numbers.training.length) document.getElementById("charts").textContent = "Nothing was logged.";
 
 const drawAll = () => { drawCurves(); drawTraining(); };
-let width = 0;
-new ResizeObserver(() => {
-  if (document.body.clientWidth !== width) { width = document.body.clientWidth; drawAll(); }
-}).observe(document.body);
+let width = innerWidth; // a phone's address bar changes the height alone
+addEventListener("resize", () => {
+  if (innerWidth !== width) { width = innerWidth; drawAll(); }
+});
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+drawAll();
 
 // A click on a column's title sorts by it, a second one the other way round; means stay on top.
 const valueOf = (row, at) => {
