@@ -1,8 +1,11 @@
 from __future__ import annotations
 
-import pytest
+import platform
 
-from marco.tracking.devices import DEVICES, find_device
+import pytest
+import torch
+
+from marco.tracking.devices import DEVICES, find_device, machine
 from marco.tracking.flops import training_flops_per_token
 
 
@@ -57,3 +60,8 @@ def test_flops_of_palm() -> None:
         matmul_parameters=124_000_000, layers=12, attention_width=768, sequence_length=1024
     )
     assert flops == 744_000_000 + 113_246_208
+
+
+def test_what_a_run_is_made_on_in_words() -> None:
+    said = machine(torch.device("cpu"), 2, 4)
+    assert said == f"2 × cpu ({platform.machine()}), 4 threads each"
