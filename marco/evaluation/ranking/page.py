@@ -8,6 +8,7 @@ from html import escape
 from marco.evaluation.compare.charts import interval_chart, range_of
 from marco.evaluation.compare.page import STYLE
 from marco.evaluation.compare.tables import interval, p_value, signed, with_error
+from marco.evaluation.page_parts import document
 from marco.evaluation.ranking.parallel import parallel
 from marco.evaluation.ranking.report import Ranking
 from marco.evaluation.ranking.settings import command, value_of
@@ -39,12 +40,8 @@ svg.parallel { --line: #0072b2; width: 100%; height: auto; display: block; }
 def page(ranking: Ranking) -> str:
     """Return the page: the best, the drawing, the ranked table, the best of each language."""
     title = f"Sweep: {', '.join(ranking.keys) or 'seeds'}"
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{STYLE}{_OWN}</style></head><body>"
-        f"<h1>{escape(title)}</h1>{''.join(_sections(ranking))}</body></html>\n"
-    )
+    body = f"<h1>{escape(title)}</h1>{''.join(_sections(ranking))}"
+    return document(title, STYLE + _OWN, body)
 
 
 def _sections(ranking: Ranking) -> Iterator[str]:
