@@ -13,9 +13,10 @@ from marco.evaluation.heatmap_plot import heatmap
 from marco.evaluation.history import Evaluation, from_records, to_frame, to_records, write_history
 from marco.evaluation.results.folder import write_evaluation
 from marco.evaluation.results.table import Measured
-from marco.evaluation.scalars import line, scalars
+from marco.evaluation.scalars import directions, line, scalars
 from marco.evaluation.scoring import Shard
 from marco.evaluation.sweep import EvaluationSweep, Trained
+from marco.tracking.directions import set_directions
 from marco.tracking.media import MediaLogger, log_image, log_table
 from marco.tracking.pauses import EvaluationBar, training_paused
 
@@ -129,6 +130,7 @@ class EvalSweep(pl.Callback):  # type: ignore[misc]
 
     def _publish(self, trainer: pl.Trainer, evaluation: Evaluation, seconds: float) -> None:
         metrics = {"tokens": evaluation.tokens, **scalars(evaluation), "eval/seconds": seconds}
+        set_directions(trainer.loggers, directions(evaluation))
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=evaluation.step)
         log.info("%s", line(evaluation, seconds))

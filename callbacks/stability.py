@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from marco.config.redact import write
 from marco.errors import ConfigError, TrainingError
+from marco.tracking.alerts import alert
 from marco.training.checkpoint import discard_after, latest, load
 from marco.training.module import MarcoModule
 from marco.training.spikes import SpikeRule
@@ -73,7 +74,8 @@ class Stability(pl.Callback):  # type: ignore[misc]
             self._in_a_row += 1
             self.counts["skipped"] += 1
             optimizer.zero_grad(set_to_none=True)
-            self._log(trainer, pl_module, f"skipped: loss {loss:.3f}, gradient norm {norm:.3g}")
+            what = f"skipped: loss {loss:.3f}, gradient norm {norm:.3g}"
+            self._log(trainer, pl_module, "Loss spike", what)
             if self.spikes == "rollback" and self._in_a_row >= self.patience:
                 self._roll_back(trainer, pl_module)
             return
@@ -106,10 +108,13 @@ class Stability(pl.Callback):  # type: ignore[misc]
         discard_after(module.context.checkpoints, loaded.step)
         self.counts["rolled_back"] += 1
         self._in_a_row = 0
-        self._log(trainer, module, f"rolled back to the weights of {path.name}")
+        self._log(trainer, module, "Rolled back", f"rolled back to the weights of {path.name}")
 
-    def _log(self, trainer: pl.Trainer, module: MarcoModule, what: str) -> None:
+    def _log(self, trainer: pl.Trainer, module: MarcoModule, title: str, what: str) -> None:
         log.warning("Step %d %s", module.step + 1, what)
+        alert(
+            trainer.loggers, title, f"{module.context.folder.name}, step {module.step + 1}: {what}"
+        )
         counts = {f"train/{key}": float(value) for key, value in self.counts.items()}
         for logger in trainer.loggers:
             logger.log_metrics({"tokens": module.tokens_seen, **counts}, step=module.step + 1)

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FILE_NAME = "evaluations.jsonl"
+#: The columns of ``to_frame`` that are no text.
+NUMBERS = {"step": "int64", "tokens": "int64", "n": "int64"} | dict.fromkeys(
+    ("value", "low", "high", "stderr", "chance"), "float64"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +69,17 @@ def read_history(folder: Path) -> list[Evaluation]:
 
 
 def to_frame(history: Iterable[Evaluation]) -> pd.DataFrame:
-    """Return the rows as a data frame with the languages' names, one line a measurement."""
+    """Return the rows as a data frame with the languages' names, one line a measurement.
+
+    Columns have the same types in every run, whatever of a run is missing: tables can be merged.
+    """
     import pandas as pd
 
     records = [{**record, "name": get(record["language"]).name} for record in to_records(history)]
     columns = ["step", "tokens", "language", "name", "group", "task", "metric"]
     columns += ["value", "low", "high", "n", "reason", "stderr", "chance", "subtask", "source"]
-    return pd.DataFrame(records, columns=columns)
+    frame = pd.DataFrame(records, columns=columns)
+    return frame.astype({column: NUMBERS.get(column, "string") for column in columns})
 
 
 def before(history: Sequence[Evaluation]) -> Evaluation | None:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from marco.evaluation.history import Evaluation
-from marco.evaluation.rows import FAILED, Row, group_means, macro, measured, worst
+from marco.evaluation.rows import (
+    FAILED,
+    Direction,
+    Row,
+    better,
+    group_means,
+    macro,
+    measured,
+    worst,
+)
 from marco.languages import get
 
 #: The tasks whose metrics are names enough.
@@ -35,17 +44,25 @@ def series(rows: Iterable[Row]) -> dict[str, tuple[str, str]]:
 
 def scalars(evaluation: Evaluation) -> dict[str, float]:
     """Return an evaluation's metrics by the names under which they are logged."""
-    found: dict[str, float] = {}
-    for name, (task, metric) in series(evaluation.rows).items():
-        average = macro(evaluation.rows, metric, task)
+    return {key: value for key, value, _ in _named(evaluation)}
+
+
+def directions(evaluation: Evaluation) -> dict[str, Direction]:
+    """Return which way each of ``scalars``' metrics improves, of those that have a direction."""
+    return {key: way for key, _, way in _named(evaluation) if way is not None}
+
+
+def _named(evaluation: Evaluation) -> Iterator[tuple[str, float, Direction | None]]:
+    rows = evaluation.rows
+    for name, (task, metric) in series(rows).items():
+        average, way = macro(rows, metric, task), better(metric)
         if average is None:
             continue
-        found[f"eval/{name}/macro"] = average
-        for language, value in measured(evaluation.rows, metric, task).items():
-            found[f"eval/{name}/{language}"] = value
-        for group, value in group_means(evaluation.rows, metric, task).items():
-            found[f"eval/{name}/group/{group}"] = value
-    return found
+        yield f"eval/{name}/macro", average, way
+        for language, value in measured(rows, metric, task).items():
+            yield f"eval/{name}/{language}", value, way
+        for group, value in group_means(rows, metric, task).items():
+            yield f"eval/{name}/group/{group}", value, way
 
 
 def line(evaluation: Evaluation, seconds: float) -> str:

@@ -15,9 +15,10 @@ from marco.evaluation.lm.cache import RequestCache, model_hash
 from marco.evaluation.progress import ProgressBar
 from marco.evaluation.results.folder import write_evaluation
 from marco.evaluation.results.table import Measured
-from marco.evaluation.scalars import scalars
+from marco.evaluation.scalars import directions, scalars
 from marco.evaluation.scoring import ALONE, Shard
 from marco.evaluation.sweep import EvaluationSweep
+from marco.tracking.directions import set_directions
 from marco.tracking.media import log_image, log_table
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def measure(
 def publish(loggers: Sequence[Any], evaluation: Evaluation, folder: Path) -> None:
     """Give an evaluation to loggers: its scalars, the table of its rows, and its heat map."""
     at = {"step": evaluation.step, "tokens": evaluation.tokens}
+    set_directions(loggers, directions(evaluation))
     for logger in loggers:
         logger.log_metrics({"tokens": evaluation.tokens, **scalars(evaluation)}, evaluation.step)
     log_table(loggers, "eval/table", to_frame([evaluation]), **at)

@@ -1,4 +1,4 @@
-"""``metrics.jsonl``: every scalar of a run, on the run's own disk."""
+"""``metrics.jsonl`` and ``alerts.jsonl``: a run's scalars and alerts, on the run's own disk."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ import logging
 import math
 import os
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, SupportsFloat
 
 from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
+from marco.tracking.alerts import Level
+
 log = logging.getLogger(__name__)
 
 FILE_NAME = "metrics.jsonl"
+ALERTS = "alerts.jsonl"
 
 
 def scalar(value: SupportsFloat) -> int | float | None:
@@ -80,11 +84,26 @@ class LocalLogger(Logger):  # type: ignore[misc]
                 self._open()
             self._write(int(self._record.get("step", 0) if step is None else step), metrics)
         except OSError as error:
-            if not self._warned:
-                self._warned = True
-                log.warning(
-                    "cannot write %s (%s): the run goes on without these lines", self.path, error
-                )
+            self._failed(self.path, error)
+
+    def alert(self, title: str, text: str, level: Level = "warn") -> None:
+        """Add a line to ``alerts.jsonl``, which keeps those of all resumed parts of a run."""
+        if rank_zero_only.rank != 0:
+            return
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        line = {"time": now, "level": level, "title": title, "text": text}
+        path = self.path.with_name(ALERTS)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        except OSError as error:
+            self._failed(path, error)
+
+    def _failed(self, path: Path, error: OSError) -> None:
+        if not self._warned:
+            self._warned = True
+            log.warning("cannot write %s (%s): the run goes on without these lines", path, error)
 
     def _open(self) -> None:
         """Drop what lies beyond the resumed step and a torn last line, remember the last line."""

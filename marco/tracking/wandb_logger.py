@@ -6,15 +6,18 @@ import contextlib
 import logging
 import secrets
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, SupportsFloat
 
 from pytorch_lightning.loggers.logger import Logger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from marco.tracking import wandb_service
+from marco.tracking import wandb_artifacts, wandb_service
+from marco.tracking.alerts import Level
+from marco.tracking.directions import Direction
 from marco.tracking.environment import git_commit, package_versions
+from marco.tracking.wandb_metrics import Definitions
 from marco.tracking.wandb_mode import Mode, resolve_mode
 from marco.tracking.wandb_settings import Wandb
 from marco.tracking.worker import Worker
@@ -27,6 +30,9 @@ log = logging.getLogger(__name__)
 # wandb adds up to 10 s to its own init timeout and waits up to 30 s for its service to start.
 START_GRACE = 40.0
 FINISH_GRACE = 5.0
+UPLOAD = 5e6  # bytes a second that an upload is waited for, besides the settings' finish_timeout
+PAGE_LIMIT = 20e6  # bytes of a page
+TITLE = 63  # characters that W&B allows an alert's title
 EXIT_CODES = {"success": 0, "failed": 1, "interrupted": 255}  # 255: W&B's code for Ctrl-C
 
 
@@ -70,6 +76,8 @@ class WandbLogger(Logger):  # type: ignore[misc]
         self._worker: Worker | None = None
         self._started = False
         self._warned: set[str] = set()
+        self._definitions = Definitions()
+        self._uploads = 0.0  # seconds that the uploads under way may take
 
     @property
     def name(self) -> str:
@@ -185,7 +193,11 @@ class WandbLogger(Logger):  # type: ignore[misc]
         values = {
             key: value if isinstance(value, int) else float(value) for key, value in metrics.items()
         }
-        self._submit(lambda run: run.log(values, step=step))
+        self._submit(lambda run: run.log(values, step=step), values)
+
+    def set_directions(self, directions: Mapping[str, Direction]) -> None:
+        """Show the best value of these metrics, too, in the run's summary."""
+        self._definitions.set_directions(directions)
 
     def log_table(self, key: str, frame: pd.DataFrame, *, step: int, tokens: int) -> None:
         """Log ``frame`` as a W&B table."""
@@ -193,7 +205,8 @@ class WandbLogger(Logger):  # type: ignore[misc]
         self._submit(
             lambda run: wandb_service.log_table(
                 run, key, copy, step=step, tokens=tokens, folder=folder
-            )
+            ),
+            [key],
         )
 
     def log_image(self, key: str, path: Path, *, step: int, tokens: int) -> None:
@@ -209,7 +222,78 @@ class WandbLogger(Logger):  # type: ignore[misc]
         except OSError as error:
             self._failed(error)
             return
-        self._submit(lambda run: wandb_service.log_image(run, key, image, step=step, tokens=tokens))
+        self._submit(
+            lambda run: wandb_service.log_image(run, key, image, step=step, tokens=tokens), [key]
+        )
+
+    def log_page(self, key: str, path: Path, *, step: int, tokens: int) -> None:
+        """Show an HTML page that needs no other file; one of more than 20 MB is left out."""
+        self.start()
+        if self._run is None:
+            return
+        try:
+            size = path.stat().st_size
+        except OSError as error:
+            self._failed(error)
+            return
+        if size > PAGE_LIMIT:
+            log.warning("W&B: %s has %.0f MB and is not shown there", path.name, size / 1e6)
+            return
+        self._submit(
+            lambda run: wandb_service.log_html(run, key, path, step=step, tokens=tokens), [key]
+        )
+
+    def alert(self, title: str, text: str, level: Level = "warn") -> None:
+        """Send an alert: W&B mails or posts it; of the same title at most one a minute."""
+        self._submit(lambda run: run.alert(title[:TITLE], text, level=level.upper()))
+
+    def log_data(self, fingerprint: str, manifest: Mapping[str, Any]) -> None:
+        """Make the data's manifest an artifact that the run uses, where artifacts are wanted."""
+        if not self._keeps_artifacts():
+            return
+        copy, mode, folder = dict(manifest), self._mode, self._folder
+        self._submit(
+            lambda run: wandb_artifacts.use_data(run, fingerprint, copy, mode=mode, folder=folder)
+        )
+
+    def log_checkpoint(
+        self,
+        path: Path,
+        aliases: Sequence[str],
+        facts: Mapping[str, Any],
+        ledger: Mapping[str, Any],
+    ) -> None:
+        """Make a checkpoint a version of the run's model, where artifacts are wanted.
+
+        It is uploaded up to ``upload_gb``; a larger one is referenced by its path.
+        """
+        if not self._keeps_artifacts():
+            return
+        try:
+            size = wandb_artifacts.size_of(path)
+        except OSError as error:
+            self._failed(error)
+            return
+        upload = size <= self._settings.upload_gb * 1e9
+        wait = self._settings.finish_timeout + (size / UPLOAD if upload else 0.0)
+        self._uploads += wait if self._mode == "online" else 0.0
+        online, folder = self._mode == "online", self._folder
+        self._submit(
+            lambda run: wandb_artifacts.log_checkpoint(
+                run,
+                path,
+                aliases,
+                facts,
+                ledger,
+                upload=upload,
+                wait=wait if online else None,
+                folder=folder,
+            )
+        )
+
+    def _keeps_artifacts(self) -> bool:
+        wanted = self._settings.artifacts
+        return self.mode == "online" if wanted == "auto" else wanted == "always"
 
     def log_summary(self, values: Mapping[str, Any]) -> None:
         """Set values of the run's summary (nested mappings of numbers and strings)."""
@@ -222,6 +306,7 @@ class WandbLogger(Logger):  # type: ignore[misc]
     def finish(self, status: Literal["success", "failed", "interrupted"]) -> None:
         """Close the run; call it in ``finally``. Waits at most ``finish_timeout``; never raises.
 
+        Checkpoints that are being uploaded get ``finish_timeout`` each, and a second for 5 MB.
         A second call, or one without a run, does nothing. A new logger in the same process gets
         a new run.
         """
@@ -235,7 +320,7 @@ class WandbLogger(Logger):  # type: ignore[misc]
                 lambda: wandb_service.close_run(
                     run, exit_code=exit_code, from_scratch=from_scratch
                 ),
-                timeout=self._settings.finish_timeout + FINISH_GRACE,
+                timeout=self._uploads + self._settings.finish_timeout + FINISH_GRACE,
             )
         except Exception as error:  # see the class
             if isinstance(error, TimeoutError):
@@ -244,12 +329,18 @@ class WandbLogger(Logger):  # type: ignore[misc]
         finally:
             worker.stop()
 
-    def _submit(self, job: Callable[[Any], object]) -> None:
+    def _submit(self, job: Callable[[Any], object], keys: Iterable[str] = ()) -> None:
+        """Hand a job to the worker; ``keys``: the metrics it logs."""
         self.start()
         run, worker = self._run, self._worker
         if run is None or worker is None:
             return
-        if not worker.submit(lambda: job(run)):
+
+        def work() -> None:
+            self._definitions.define(run, keys)
+            job(run)
+
+        if not worker.submit(work):
             self._failed(TimeoutError("it stopped answering; its latest values are dropped"))
 
     def _failed(self, error: Exception) -> None:

@@ -13,15 +13,13 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from marco.config.redact import redact_overrides
+from marco.tracking.wandb_metrics import STEP_METRIC
 from marco.tracking.wandb_mode import Mode
 from marco.tracking.wandb_settings import Wandb
 
 if TYPE_CHECKING:
     import pandas as pd
     from PIL.Image import Image
-
-STEP_METRIC = "tokens"
-METRICS = ("train/*", "eval/*", "data/*")
 
 
 def online_runs(folder: Path) -> set[Path]:
@@ -95,8 +93,6 @@ def open_run(
             settings=wandb.Settings(**options),
         )
     run.define_metric(STEP_METRIC)
-    for metrics in METRICS:
-        run.define_metric(metrics, step_metric=STEP_METRIC)
     return run
 
 
@@ -105,13 +101,48 @@ def log_table(
 ) -> None:
     """Log ``frame`` as a table whose file stays in the run folder until it is uploaded.
 
-    W&B would keep it in the user's home: an offline run could not be moved, and a home that
-    cannot be written (a cluster's) would cost the table.
+    The columns' types are those of the frame, and every value may be missing. Left to itself, W&B
+    takes them from the values: a column that is empty in one run would have another type there,
+    and the tables of several runs would not merge.
     """
     import wandb
 
+    types: dict[str, Any] = {name: _cell_type(frame[name].dtype) for name in frame.columns}
+    data = [
+        [_cell(value, kind) for value, kind in zip(row, types.values(), strict=True)]
+        for row in frame.itertuples(index=False, name=None)
+    ]
+    with data_inside(folder):
+        table = wandb.Table(list(types), data, dtype=list(types.values()), optional=True)
+        run.log({key: table, STEP_METRIC: tokens}, step=step)
+
+
+def _cell_type(dtype: Any) -> type[bool] | type[float] | type[str]:
+    from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+    if is_bool_dtype(dtype):
+        return bool
+    return float if is_numeric_dtype(dtype) else str
+
+
+def _cell(value: Any, kind: type[bool] | type[float] | type[str]) -> bool | float | str | None:
+    import pandas as pd
+
+    if pd.isna(value):
+        return None
+    plain = value.item() if hasattr(value, "item") else value
+    return str(plain) if kind is str else plain
+
+
+@contextmanager
+def data_inside(folder: Path) -> Iterator[None]:
+    """Keep what wandb stages for an upload in the run folder.
+
+    W&B would keep it in the user's home: an offline run could not be moved, and a home that
+    cannot be written (a cluster's) would cost the data.
+    """
     with _variable("WANDB_DATA_DIR", str(folder / "wandb" / "data")):
-        run.log({key: wandb.Table(dataframe=frame), STEP_METRIC: tokens}, step=step)
+        yield
 
 
 def log_image(run: Any, key: str, image: Image, *, step: int, tokens: int) -> None:
@@ -119,6 +150,13 @@ def log_image(run: Any, key: str, image: Image, *, step: int, tokens: int) -> No
     import wandb
 
     run.log({key: wandb.Image(image), STEP_METRIC: tokens}, step=step)
+
+
+def log_html(run: Any, key: str, page: Path, *, step: int, tokens: int) -> None:
+    """Log a page that needs no other file."""
+    import wandb
+
+    run.log({key: wandb.Html(page, inject=False), STEP_METRIC: tokens}, step=step)
 
 
 def close_run(run: Any, *, exit_code: int, from_scratch: bool) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pytorch_lightning.loggers.logger import Logger
 
 MODES = ("auto", "online", "offline", "disabled")
+ARTIFACTS = ("auto", "always", "never")
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,10 @@ class Wandb:
         notes: a longer description.
         init_timeout: seconds to wait for the server before the run goes offline.
         finish_timeout: seconds to wait for the upload at the end.
+        artifacts: whether the data (its manifest, not the text) and the checkpoints become W&B
+            artifacts; ``auto``: when online.
+        upload_gb: a checkpoint of more than this many 10^9 bytes is not uploaded: its artifact
+            says where it is.
     """
 
     project: str
@@ -44,6 +49,8 @@ class Wandb:
     notes: str | None = None
     init_timeout: float = 30.0
     finish_timeout: float = 60.0
+    artifacts: Literal["auto", "always", "never"] = "auto"
+    upload_gb: float = 1.0
 
     def __post_init__(self) -> None:
         """Validate.
@@ -55,11 +62,15 @@ class Wandb:
             raise ConfigError(
                 f"logger.project={self.project!r}: a W&B project has a name without / \\ # ? % :"
             )
-        if self.mode not in MODES:
-            raise ConfigError(
-                f"logger.mode={self.mode!r} is not one of {', '.join(MODES)}."
-                f"{nearest(str(self.mode), MODES)}"
-            )
+        for key, known in (("mode", MODES), ("artifacts", ARTIFACTS)):
+            value = getattr(self, key)
+            if value not in known:
+                raise ConfigError(
+                    f"logger.{key}={value!r} is not one of {', '.join(known)}."
+                    f"{nearest(str(value), known)}"
+                )
+        if not self.upload_gb >= 0:
+            raise ConfigError(f"logger.upload_gb={self.upload_gb}: 10^9 bytes, 0 or more")
         for tag in self.tags:
             if not 1 <= len(tag) <= 64:
                 raise ConfigError(f"logger.tags: {tag!r} should have 1 to 64 characters (W&B)")

@@ -29,6 +29,7 @@ from marco.training.context import MixChanged, RunContext
 from marco.training.finish import finish, report
 from marco.training.interrupts import InterruptHandlers
 from marco.training.log import set_up_logging
+from marco.training.track import tell_data, tell_end, tell_failure
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +105,7 @@ def _fit(run: RunSettings, folder: Path) -> int:
         for logger in loggers:
             if hasattr(logger, "describe"):
                 log.info("%s", logger.describe())
+        tell_data(loggers, context, text)
         trainer = run.trainer.lightning(module.cut.accumulation, callbacks, loggers, folder)
         device = trainer.strategy.root_device
         log.info("Machine: %s.", machine(device, trainer.world_size, choices["threads"]))
@@ -119,14 +121,14 @@ def _fit(run: RunSettings, folder: Path) -> int:
                 report(folder)
             return context.interrupt.exit_code
         if rank == 0:
-            summary = finish(module, callbacks)
-            for logger in loggers:
-                if hasattr(logger, "log_summary"):
-                    logger.log_summary(summary)
+            tell_end(loggers, module, finish(module, callbacks))
         status = "success"
         return 0
     except MixChanged:
         status = "interrupted"
+        raise
+    except Exception as error:
+        tell_failure(loggers, context, error)
         raise
     finally:
         for logger in loggers:

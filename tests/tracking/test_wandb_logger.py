@@ -91,7 +91,7 @@ def test_two_runs_in_one_process_are_two_runs_of_one_group(
         assert Path(staged).is_relative_to(files)
         assert json.loads(table.read_text())["data"] == [["eng", 2.25], ["tha", 1.5]]
         metrics = {m.get("glob_name"): m.get("step_metric") for m in records["metric"]}
-        assert metrics["train/*"] == metrics["eval/*"] == metrics["data/*"] == "tokens"
+        assert metrics["train/*"] == metrics["eval/*"] == "tokens"
         summary = [line["update"] for line in records["summary"]]
         assert any("macro" in update or "macro.bits_per_byte" in update for update in summary)
         assert [line["exit_code"] for line in records["exit"]] == [0]
