@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from wandb_file import read_records
 
 Read = Callable[[Path], dict[str, list[dict[str, Any]]]]
 
@@ -34,20 +33,4 @@ def wandb_environment(
 @pytest.fixture
 def read_run() -> Read:
     """Read the one W&B run in a run folder: its records by type."""
-
-    def read(folder: Path) -> dict[str, list[dict[str, Any]]]:
-        (path,) = (folder / "wandb").glob("*run-*-*")  # not latest-run, a link
-        done = subprocess.run(
-            [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(path)],
-            capture_output=True,
-            text=True,
-            check=True,
-            env={k: v for k, v in os.environ.items() if not k.startswith("WANDB_")},
-        )
-        records: dict[str, list[dict[str, Any]]] = {}
-        for line in done.stdout.splitlines():
-            record = json.loads(line)
-            records.setdefault(record["type"], []).append(record[record["type"]])
-        return records
-
-    return read
+    return read_records
