@@ -16,6 +16,7 @@ from marco.evaluation.rows import better, measured
 from marco.evaluation.scalars import series
 from marco.languages import canonical, get
 from marco.mixing.raised import Raise
+from marco.tracking.alerts import alert
 from marco.training.context import MixChanged
 from marco.training.module import MarcoModule
 
@@ -158,9 +159,7 @@ class Retention(pl.Callback):  # type: ignore[misc]
             f"(budget {100 * self.budget:.3g} %)."
         )
         log.warning("Retention: %s", message)
-        for logger in trainer.loggers:
-            if hasattr(logger, "alert"):
-                logger.alert("Retention breach", message)
+        alert(trainer.loggers, "Retention breach", message)
         if act and not module.finished:
             self._act(trainer, module, list(broken))
 

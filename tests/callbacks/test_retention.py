@@ -37,7 +37,7 @@ class Alerts:
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         self.metrics.append(metrics)
 
-    def alert(self, title: str, text: str) -> None:
+    def alert(self, title: str, text: str, level: str = "warn") -> None:
         self.said.append(text)
 
 
