@@ -107,8 +107,9 @@ def _on_rank(point: Point, scratch: Path) -> int:
 def _evaluate(point: Point, shard: Shard) -> tuple[str, Evaluation]:
     from marco.evaluation.results.table import Measured
     from marco.evaluation.standalone import CACHE, measure, publish
-    from marco.training.allocator import keep_pages
+    from marco.training.allocator import keep_few_primitives, keep_pages
 
+    keep_few_primitives()
     keep_pages()
     settings = point.settings
     loaded: Loaded = settings.model.load(settings.kernels)

@@ -79,7 +79,7 @@ def _write(settings: GenerateSettings, prompts: Sequence[Prompt]) -> list[str]:
     from marco.evaluation.lm.generate import generate
     from marco.evaluation.lm.generate_settings import GenerationSettings, left_truncated, text_of
     from marco.evaluation.lm.model import render_chat
-    from marco.training.allocator import keep_pages
+    from marco.training.allocator import keep_few_primitives, keep_pages
 
     how: dict[str, Any] = {
         key: getattr(settings, key)
@@ -88,6 +88,7 @@ def _write(settings: GenerateSettings, prompts: Sequence[Prompt]) -> list[str]:
         )
     }  # fmt: skip
     GenerationSettings(stop=tuple(settings.stop), **how)  # says what is wrong before it loads
+    keep_few_primitives()
     keep_pages()
     loaded = settings.model.load(settings.kernels)
     network, tokenizer = loaded.root.network, loaded.tokenizer.transformers()

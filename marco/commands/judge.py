@@ -127,8 +127,9 @@ def _compare(point: Point) -> tuple[str, Evaluation]:
     from marco.evaluation.results.table import Measured
     from marco.evaluation.standalone import CACHE, publish
     from marco.tracking.console import console
-    from marco.training.allocator import keep_pages
+    from marco.training.allocator import keep_few_primitives, keep_pages
 
+    keep_few_primitives()
     keep_pages()
     settings, questions = point.settings, point.questions
     asked = Judge(settings.judge)

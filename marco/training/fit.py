@@ -20,7 +20,7 @@ from marco.mixing.raised import Raise
 from marco.run_folder import MODEL, TOKENIZER
 from marco.tracking.console import console
 from marco.tracking.devices import machine
-from marco.training.allocator import keep_pages
+from marco.training.allocator import keep_few_primitives, keep_pages
 from marco.training.assemble import build_loader, build_module, choose, read_text
 from marco.training.branch import Branch
 from marco.training.checkpoint import latest
@@ -52,6 +52,7 @@ def fit(run: RunSettings, folder: Path) -> int:
 def _fit(run: RunSettings, folder: Path) -> int:
     rank = int(os.environ.get("RANK", "0"))
     set_up_logging(folder, rank)
+    keep_few_primitives()
     if run.trainer.keep_pages:
         keep_pages()
     path, progress = _resumed(run, folder)
