@@ -11,6 +11,7 @@ from marco.models.kernels import Backend
 from marco.planning.memory_trace import StepPeak, StepShape, step_peak
 from marco.planning.network import Network
 from marco.planning.options import CPU, PlanOptions
+from marco.planning.process import process_of
 
 #: Bytes a parameter by precision: weight, gradient, optimizer state, and what an update makes
 #: for itself (`marco.training.master_adamw` copies all gradients to fp32).
@@ -105,6 +106,7 @@ def memory_report(run: RunSettings, options: PlanOptions, network: Network) -> d
 
     there = CHIPS[options.device].memory if options.device != CPU else None
     result = of(strategy)
+    process = process_of(run, result["total"]) if options.device == CPU else None
     variants = [
         {"fused_loss": fused, "checkpointing": again, **of(strategy, peak)}
         for (fused, again), peak in peaks.items()
@@ -120,6 +122,7 @@ def memory_report(run: RunSettings, options: PlanOptions, network: Network) -> d
         "accumulation": accumulation,
         "device_memory": there,
         "fits": None if there is None else result["total"] <= there,
+        "process": None if process is None else {**asdict(process), "total": process.total},
         "strategies": {name: of(name) for name in ("single", "ddp", "fsdp2")},
         "variants": variants,
     }

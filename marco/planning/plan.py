@@ -100,6 +100,12 @@ def assumptions(
         f"kernels={memory['backend']}{kept}; not in it are the CUDA context (about 0.5 GB), "
         "communication buffers, and fragmentation"
     )
+    if memory["process"] is not None:
+        found.append(
+            "process: beside the step what was measured of runs on UDHR (docs/plan.md); not in it are "
+            "Python and its packages (0.6 to 0.7 GB), gaps between the step's tensors (about a "
+            "tenth of it) and loader workers"
+        )
     if not order.exact:
         near = "right to one sequence" if run.mix.sampling == "quota" else "chance left out"
         padded = "; padding as in a sample" if run.batch.packing == "best_fit" else ""

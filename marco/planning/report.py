@@ -30,6 +30,7 @@ def plan_tables(plan: Mapping[str, Any]) -> RenderableType:
         _languages(plan["languages"]),
         _cost(plan),
         _memory(plan["memory"]),
+        *_process(plan["memory"]["process"]),
     ]
     for title in ("warnings", "notes", "assumptions"):
         if plan[title]:
@@ -126,3 +127,14 @@ def _memory(memory: Mapping[str, Any]) -> Table:
             again = ", checkpointing" if one["checkpointing"] else ""
             row(f"{memory['strategy']}, {loss}{again}", one)
     return table
+
+
+def _process(process: Mapping[str, int] | None) -> list[Text]:
+    """What the whole process takes, on a CPU."""
+    if process is None:
+        return []
+    parts = ", ".join(
+        f"{name} {size / _GB:,.3f}" for name, size in process.items() if name != "total" and size
+    )
+    total = f"{process['total'] / _GB:,.3f} GB above its packages"
+    return [Text(f"\nThe process holds at the most {total}:\n{parts}.")]

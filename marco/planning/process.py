@@ -1,0 +1,67 @@
+"""What a CPU run's process holds above its packages: a step's memory, and what stands around it.
+
+All but the step hardly depends on the model. Each figure was measured phase by phase on a process
+that had imported every package already (docs/plan.md); the heap keeps what a phase has freed, so
+that they add up. `python -m bench.plan_memory` measures two whole runs against the sum.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+from marco.config import RunSettings
+from marco.training.allocator import PRIMITIVES
+
+#: The Hydra tree, Lightning's trainer, the writers of files; code of torch that a run pages in.
+FRAMEWORK = 40_000_000
+#: Documents, their token ids, and a tokenizer with what it took to make or read it.
+TEXT = 37_000_000
+#: A compiled product of oneDNN: 0.76 MB are in use, the rest are the gaps that it leaves.
+PRIMITIVE = 1_300_000
+#: Products of training and of held-out text, whose rows have few widths.
+FEW_PRIMITIVES = 32
+#: Task sets: lm-eval's index and what it prepares (70), the language identifier (70), requests
+#: and answers (30).
+TASKS = 170_000_000
+#: Heat map and tables after each evaluation.
+FIGURES = 45_000_000
+
+
+@dataclass(frozen=True)
+class Process:
+    """Bytes at the peak above the packages, by what takes them; `total` is the sum.
+
+    Attributes:
+        step: weights, gradients, optimizer and activations. A forward of an evaluation takes its
+            activations from what the steps use.
+        framework, text: always there.
+        products: oneDNN's compiled products, one for every shape of its operands.
+        tasks, figures: of evaluations, where there are any.
+    """
+
+    step: int
+    framework: int
+    text: int
+    products: int
+    tasks: int
+    figures: int
+
+    @property
+    def total(self) -> int:
+        """All of it."""
+        return sum(asdict(self).values())
+
+
+def process_of(run: RunSettings, step: int) -> Process:
+    """Put what stands around it on top of a step's bytes."""
+    evaluation = run.evaluation if run.evaluation is not None and run.evaluation.enabled else None
+    tasks = evaluation is not None and bool(evaluation.tasks)
+    any_length = tasks or (evaluation is not None and evaluation.lexicon)
+    return Process(
+        step=step,
+        framework=FRAMEWORK,
+        text=TEXT,
+        products=PRIMITIVE * (PRIMITIVES if any_length else FEW_PRIMITIVES),
+        tasks=TASKS if tasks else 0,
+        figures=FIGURES if evaluation is not None else 0,
+    )
