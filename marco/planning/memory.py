@@ -74,8 +74,13 @@ def memory_of(
     )
 
 
-def memory_report(run: RunSettings, options: PlanOptions, network: Network) -> dict[str, Any]:
-    """The run's own memory, every strategy's, and what the fused loss and checkpointing save."""
+def memory_report(
+    run: RunSettings, options: PlanOptions, network: Network, languages: int
+) -> dict[str, Any]:
+    """The run's own memory, every strategy's, and what the fused loss and checkpointing save.
+
+    `languages` are those of the data.
+    """
     trainer = run.trainer
     devices = options.devices or trainer.devices
     rows = run.batch.micro(devices)
@@ -106,7 +111,7 @@ def memory_report(run: RunSettings, options: PlanOptions, network: Network) -> d
 
     there = CHIPS[options.device].memory if options.device != CPU else None
     result = of(strategy)
-    process = process_of(run, result["total"]) if options.device == CPU else None
+    process = process_of(run, result["total"], languages) if options.device == CPU else None
     variants = [
         {"fused_loss": fused, "checkpointing": again, **of(strategy, peak)}
         for (fused, again), peak in peaks.items()

@@ -37,7 +37,7 @@ def plan_of(run: RunSettings, options: PlanOptions) -> dict[str, Any]:
     languages = languages_of(sources, order)
     stages = stages_of(run, schedule, steps, order.total)
     flops = network.flops_per_token * tokens
-    memory = memory_report(run, options, network)
+    memory = memory_report(run, options, network, len(languages))
     return {
         "name": run.name,
         "stages": stages,
@@ -102,9 +102,9 @@ def assumptions(
     )
     if memory["process"] is not None:
         found.append(
-            "process: beside the step what was measured of runs on UDHR (docs/plan.md); not in it are "
+            "process: beside the step, what was measured of runs on UDHR (docs/plan.md); without "
             "Python and its packages (0.6 to 0.7 GB), gaps between the step's tensors (about a "
-            "tenth of it) and loader workers"
+            "tenth of them) and loader workers"
         )
     if not order.exact:
         near = "right to one sequence" if run.mix.sampling == "quota" else "chance left out"

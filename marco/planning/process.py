@@ -15,16 +15,16 @@ from marco.training.allocator import PRIMITIVES
 #: The Hydra tree, Lightning's trainer, the writers of files; code of torch that a run pages in.
 FRAMEWORK = 40_000_000
 #: Documents, their token ids, and a tokenizer with what it took to make or read it.
-TEXT = 37_000_000
+TEXT = 40_000_000
 #: A compiled product of oneDNN: 0.76 MB are in use, the rest are the gaps that it leaves.
 PRIMITIVE = 1_300_000
-#: Products of training and of held-out text, whose rows have few widths.
-FEW_PRIMITIVES = 32
+#: Products of training, held-out text and word translation, whose rows have few widths.
+FEW_PRIMITIVES = 48
 #: Task sets: lm-eval's index and what it prepares (70), the language identifier (70), requests
 #: and answers (30).
 TASKS = 170_000_000
-#: Heat map and tables after each evaluation.
-FIGURES = 45_000_000
+#: Heat map, tables and plots after an evaluation, for each language in them.
+FIGURES = 1_500_000
 
 
 @dataclass(frozen=True)
@@ -52,16 +52,15 @@ class Process:
         return sum(asdict(self).values())
 
 
-def process_of(run: RunSettings, step: int) -> Process:
-    """Put what stands around it on top of a step's bytes."""
+def process_of(run: RunSettings, step: int, languages: int) -> Process:
+    """Put what stands around it on top of a step's bytes; `languages` are those of the data."""
     evaluation = run.evaluation if run.evaluation is not None and run.evaluation.enabled else None
     tasks = evaluation is not None and bool(evaluation.tasks)
-    any_length = tasks or (evaluation is not None and evaluation.lexicon)
     return Process(
         step=step,
         framework=FRAMEWORK,
         text=TEXT,
-        products=PRIMITIVE * (PRIMITIVES if any_length else FEW_PRIMITIVES),
+        products=PRIMITIVE * (PRIMITIVES if tasks else FEW_PRIMITIVES),
         tasks=TASKS if tasks else 0,
-        figures=FIGURES if evaluation is not None else 0,
+        figures=FIGURES * languages if evaluation is not None else 0,
     )
