@@ -111,7 +111,11 @@ def memory_report(
 
     there = CHIPS[options.device].memory if options.device != CPU else None
     result = of(strategy)
-    process = process_of(run, result["total"], languages) if options.device == CPU else None
+    process = (
+        process_of(run, network.config, result["total"], languages)
+        if options.device == CPU
+        else None
+    )
     variants = [
         {"fused_loss": fused, "checkpointing": again, **of(strategy, peak)}
         for (fused, again), peak in peaks.items()

@@ -103,8 +103,7 @@ def assumptions(
     if memory["process"] is not None:
         found.append(
             "process: beside the step, what was measured of runs on UDHR (docs/plan.md); without "
-            "Python and its packages (0.6 to 0.7 GB), gaps between the step's tensors (about a "
-            "tenth of them) and loader workers"
+            "Python and its packages (0.6 to 0.7 GB) and loader workers"
         )
     if not order.exact:
         near = "right to one sequence" if run.mix.sampling == "quota" else "chance left out"

@@ -9,9 +9,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 
+from transformers import PreTrainedConfig
+
 from marco.config import RunSettings
 from marco.training.allocator import PRIMITIVES
 
+#: Times the largest tensor, in fp32: it fits into no gap that smaller ones leave in the heap, which
+#: grew by it twice in the first steps of SmolLM2-135M. Its gradient is made, freed, and made again.
+GAPS = 2
 #: The Hydra tree, Lightning's trainer, the writers of files; code of torch that a run pages in.
 FRAMEWORK = 40_000_000
 #: Documents, their token ids, and a tokenizer with what it took to make or read it.
@@ -34,12 +39,14 @@ class Process:
     Attributes:
         step: weights, gradients, optimizer and activations. A forward of an evaluation takes its
             activations from what the steps use.
+        gaps: of a heap that keeps its pages (`trainer.keep_pages`), between the step's tensors.
         framework, text: always there.
         products: oneDNN's compiled products, one for every shape of its operands.
         tasks, figures: of evaluations, where there are any.
     """
 
     step: int
+    gaps: int
     framework: int
     text: int
     products: int
@@ -52,12 +59,14 @@ class Process:
         return sum(asdict(self).values())
 
 
-def process_of(run: RunSettings, step: int, languages: int) -> Process:
+def process_of(run: RunSettings, config: PreTrainedConfig, step: int, languages: int) -> Process:
     """Put what stands around it on top of a step's bytes; `languages` are those of the data."""
+    largest = config.hidden_size * max(config.vocab_size, config.intermediate_size)
     evaluation = run.evaluation if run.evaluation is not None and run.evaluation.enabled else None
     tasks = evaluation is not None and bool(evaluation.tasks)
     return Process(
         step=step,
+        gaps=GAPS * 4 * largest if run.trainer.keep_pages else 0,
         framework=FRAMEWORK,
         text=TEXT,
         products=PRIMITIVE * (PRIMITIVES if tasks else FEW_PRIMITIVES),
