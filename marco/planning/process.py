@@ -28,7 +28,7 @@ FEW_PRIMITIVES = 48
 #: Task sets: lm-eval's index and what it prepares (70), the language identifier (70), requests
 #: and answers (30).
 TASKS = 170_000_000
-#: Heat map, tables and plots after an evaluation, for each language in them.
+#: Heat map and tables that a logger gets after each evaluation, for each language in them.
 FIGURES = 1_500_000
 
 
@@ -42,7 +42,7 @@ class Process:
         gaps: of a heap that keeps its pages (`trainer.keep_pages`), between the step's tensors.
         framework, text: always there.
         products: oneDNN's compiled products, one for every shape of its operands.
-        tasks, figures: of evaluations, where there are any.
+        tasks, figures: of evaluations, where there are any; figures are drawn for a logger.
     """
 
     step: int
@@ -64,6 +64,7 @@ def process_of(run: RunSettings, config: PreTrainedConfig, step: int, languages:
     largest = config.hidden_size * max(config.vocab_size, config.intermediate_size)
     evaluation = run.evaluation if run.evaluation is not None and run.evaluation.enabled else None
     tasks = evaluation is not None and bool(evaluation.tasks)
+    drawn = evaluation is not None and run.logger is not None
     return Process(
         step=step,
         gaps=GAPS * 4 * largest if run.trainer.keep_pages else 0,
@@ -71,5 +72,5 @@ def process_of(run: RunSettings, config: PreTrainedConfig, step: int, languages:
         text=TEXT,
         products=PRIMITIVE * (PRIMITIVES if tasks else FEW_PRIMITIVES),
         tasks=TASKS if tasks else 0,
-        figures=FIGURES * languages if evaluation is not None else 0,
+        figures=FIGURES * languages if drawn else 0,
     )
