@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from transformers import PreTrainedConfig
 
 from marco.config import RunSettings
+from marco.tracking.local_settings import LocalOnly
 from marco.training.allocator import PRIMITIVES
 
 #: Times the largest tensor, in fp32: it fits into no gap that smaller ones leave in the heap, which
@@ -64,7 +65,7 @@ def process_of(run: RunSettings, config: PreTrainedConfig, step: int, languages:
     largest = config.hidden_size * max(config.vocab_size, config.intermediate_size)
     evaluation = run.evaluation if run.evaluation is not None and run.evaluation.enabled else None
     tasks = evaluation is not None and bool(evaluation.tasks)
-    drawn = evaluation is not None and run.logger is not None
+    shown = run.logger is not None and not isinstance(run.logger, LocalOnly)
     return Process(
         step=step,
         gaps=GAPS * 4 * largest if run.trainer.keep_pages else 0,
@@ -72,5 +73,5 @@ def process_of(run: RunSettings, config: PreTrainedConfig, step: int, languages:
         text=TEXT,
         products=PRIMITIVE * (PRIMITIVES if tasks else FEW_PRIMITIVES),
         tasks=TASKS if tasks else 0,
-        figures=FIGURES * languages if drawn else 0,
+        figures=FIGURES * languages if evaluation is not None and shown else 0,
     )
