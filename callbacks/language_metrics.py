@@ -17,7 +17,9 @@ class LanguageMetrics(Callback):  # type: ignore[misc]
     """Logs the loss and, for every language, its loss, tokens and epochs.
 
     Every ``every_n_steps`` optimizer steps: ``train/loss`` and ``train/loss/<language>`` (nats a
-    token, the mean over the tokens since the last time; a language that had none is absent),
+    token, the mean over the tokens since the last time; of preferences: over the pairs; a language
+    that had none is absent),
+    likewise what the objective measures besides (``train/reward_margin/<language>``),
     ``train/gradient_norm`` (the mean of the steps), ``train/learning_rate`` (of the last step),
     and of the ledger, so far: ``data/tokens/<language>``, ``data/epochs/<language>``, and
     likewise the ledger's other fields (``marco.data.ledger``). A source of the mix that is no
@@ -38,7 +40,7 @@ class LanguageMetrics(Callback):  # type: ignore[misc]
                 f"callbacks.language_metrics.every_n_steps={every_n_steps}: at least 1"
             )
         self.every_n_steps = every_n_steps
-        self._seen = 0  # target tokens of the run at the last step
+        self._seen = 0  # target tokens (of preferences: documents) of the run at the last step
         self._language_seen: dict[str, int] = {}
         self._steps = 0
         self._norms = 0.0
@@ -46,6 +48,7 @@ class LanguageMetrics(Callback):  # type: ignore[misc]
         self._tokens = 0
         self._language_loss: dict[str, float] = {}
         self._language_tokens: dict[str, int] = {}
+        self._measures: dict[str, dict[str, float]] = {}
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         """Add an optimizer step to the sums; log when it is due."""
@@ -74,6 +77,7 @@ class LanguageMetrics(Callback):  # type: ignore[misc]
             "tokens": self._tokens,
             "language_loss": dict(self._language_loss),
             "language_tokens": dict(self._language_tokens),
+            "measures": {name: dict(sums) for name, sums in self._measures.items()},
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -86,9 +90,12 @@ class LanguageMetrics(Callback):  # type: ignore[misc]
         self._tokens = int(state_dict["tokens"])
         self._language_loss = dict(state_dict["language_loss"])
         self._language_tokens = dict(state_dict["language_tokens"])
+        self._measures = {
+            name: dict(sums) for name, sums in state_dict.get("measures", {}).items()
+        }
 
     def _add(self, module: TrackedModule) -> None:
-        targets = {name: row["target_tokens"] for name, row in module.ledger_entries.items()}
+        targets = {name: row[module.weigh_by] for name, row in module.ledger_entries.items()}
         total = sum(targets.values())
         # a step without target tokens (a batch that was skipped) has no loss to weigh
         tokens = total - self._seen
@@ -104,6 +111,9 @@ class LanguageMetrics(Callback):  # type: ignore[misc]
                     self._language_loss.get(language, 0.0) + loss * count
                 )
                 self._language_tokens[language] = self._language_tokens.get(language, 0) + count
+                for name, values in module.language_measures.items():
+                    sums = self._measures.setdefault(name, {})
+                    sums[language] = sums.get(language, 0.0) + values[language] * count
         self._language_seen = targets
 
     def _log(self, trainer: Trainer, module: TrackedModule) -> None:
@@ -116,6 +126,10 @@ class LanguageMetrics(Callback):  # type: ignore[misc]
             metrics["train/loss"] = self._loss / self._tokens
         for language, total in sorted(self._language_loss.items()):
             metrics[f"train/loss/{language}"] = total / self._language_tokens[language]
+        for name, sums in self._measures.items():
+            metrics[f"train/{name}"] = sum(sums.values()) / self._tokens
+            for language, total in sorted(sums.items()):
+                metrics[f"train/{name}/{language}"] = total / self._language_tokens[language]
         for language, counts in sorted(module.ledger_entries.items()):
             metrics.update({f"data/{field}/{language}": counts[field] for field in LOGGED})
         for logger in trainer.loggers:
@@ -124,3 +138,4 @@ class LanguageMetrics(Callback):  # type: ignore[misc]
         self._norms = self._loss = 0.0
         self._language_loss = {}
         self._language_tokens = {}
+        self._measures = {}

@@ -26,7 +26,9 @@ class MicroBatch(TypedDict):
     `target_tokens` is the number of targets in the *global* batch of the optimizer step that the
     micro-batch belongs to. `source` and `draw` ([micro_sequences] int64) say which sequence each
     row is, `counts` ([micro_sequences, fields]) what it adds to the ledger. `positions`
-    ([sources, POSITION] int64) is where the data is after this optimizer step.
+    ([sources, POSITION] int64) is where the data is after this optimizer step. `pieces`
+    ([micro_sequences, most] int64) is where each piece of a row begins in its source's store, -1
+    where a row has fewer; the global batch has `total_pieces`.
     """
 
     input_ids: Tensor
@@ -36,7 +38,9 @@ class MicroBatch(TypedDict):
     draw: Tensor
     counts: Tensor
     positions: Tensor
+    pieces: Tensor
     target_tokens: int
+    total_pieces: int
 
 
 @dataclass(frozen=True)
@@ -129,10 +133,11 @@ class MixedBatches(IterableDataset[MicroBatch]):
         for _ in range(self.steps):
             rows = [order.next() for _ in range(self.cut.sequences)]
             targets = sum(self._targets(row, masked[row.source]) for row in rows)
+            total = targets, sum(len(row.pieces) for row in rows)
             positions = order.positions
             for micro in range(self.cut.accumulation):
                 if number % workers == worker:
-                    yield self._micro(rows[self.cut.rows(micro)], positions, targets)
+                    yield self._micro(rows[self.cut.rows(micro)], positions, total)
                 number += 1
 
     def _targets(self, row: Row, masked: bool) -> int:
@@ -141,11 +146,16 @@ class MixedBatches(IterableDataset[MicroBatch]):
         masks = [self.sources[row.source].store.mask(*piece) for piece in row.pieces]
         return sum(int(mask.sum()) for mask in masks if mask is not None)
 
-    def _micro(self, rows: list[Row], positions: list[tuple[int, ...]], targets: int) -> MicroBatch:
+    def _micro(
+        self, rows: list[Row], positions: list[tuple[int, ...]], total: tuple[int, int]
+    ) -> MicroBatch:
         windows = [
             read_window(self.sources[row.source], row.pieces, self.length, self.token_bytes)
             for row in rows
         ]
+        pieces = np.full((len(rows), max(len(row.pieces) for row in rows)), -1)
+        for place, row in enumerate(rows):
+            pieces[place, : len(row.pieces)] = [start for start, _ in row.pieces]
         return {
             "input_ids": torch.from_numpy(np.stack([window.input_ids for window in windows])),
             "position_ids": torch.from_numpy(np.stack([window.position_ids for window in windows])),
@@ -154,5 +164,7 @@ class MixedBatches(IterableDataset[MicroBatch]):
             "draw": torch.tensor([row.draw for row in rows]),
             "counts": torch.from_numpy(np.stack([window.counts for window in windows])),
             "positions": torch.tensor(positions),
-            "target_tokens": targets,
+            "pieces": torch.from_numpy(pieces),
+            "target_tokens": total[0],
+            "total_pieces": total[1],
         }

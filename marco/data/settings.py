@@ -48,6 +48,10 @@ class Data(ABC):
         """Whether `load` returns text to train on, and so an own tokenizer."""
         return True
 
+    def gives_pairs(self) -> bool:
+        """Whether its sources are pairs of answers, which only preference objectives train on."""
+        return False
+
     def open_sources(self, corpus: Corpus, tokenizer: Tokenizer) -> list[Source]:
         """Return the sources, in the order of `source_names`; `corpus` is what `load` returned."""
         from marco.data.token_cache import content_hash, tokenised

@@ -30,13 +30,20 @@ class TrackedModule(Protocol):
     """Whether the micro-batch that just ended completed an optimizer step."""
 
     last_metrics: dict[str, float]
-    """``train/loss`` (nats a token), ``train/gradient_norm``, ``train/learning_rate``."""
+    """``train/loss`` (nats a token, or of a pair), ``train/gradient_norm``, ``train/learning_rate``."""
 
     flops_per_token: float
     """Model FLOPs of forward and backward for one token (``marco.tracking.flops``)."""
 
     language_losses: dict[str, float]
-    """Mean loss (nats a token) of the last optimizer step, only of sources it contained."""
+    """Mean loss (nats a token, or of a pair) of the last optimizer step, only of sources it
+    contained."""
+
+    language_measures: dict[str, dict[str, float]]
+    """What the objective measures besides, by name, likewise; {} where it measures nothing else."""
+
+    weigh_by: str
+    """The field of the ledger whose growth weighs these means when steps are averaged."""
 
     ledger_entries: dict[str, dict[str, Any]]
     """What was served so far, by source of the mix (``marco.data.ledger.entry``): mostly a

@@ -116,6 +116,7 @@ def build_module(run: RunSettings, text: Text, context: RunContext) -> MarcoModu
         flops_per_token=flops_per_token(network, run.batch.sequence_length),
         context=context,
         stages=text.schedule.stages,
+        objective=run.objective.loss(),
     )
 
 

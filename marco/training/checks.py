@@ -49,6 +49,7 @@ def check_settings(run: RunSettings) -> None:
     run.batch.micro(run.trainer.devices)
     _check_vocabulary(run)
     _check_window(run)
+    _check_pairs(run)
     _check_budget(run)
 
 
@@ -85,6 +86,28 @@ def _check_window(run: RunSettings) -> None:
         raise ConfigError(
             f"batch.sequence_length={run.batch.sequence_length} is longer than "
             f"model.max_position_embeddings={longest}."
+        )
+
+
+def _check_pairs(run: RunSettings) -> None:
+    pairs = run.data.gives_pairs()
+    if pairs != run.objective.pairs:
+        raise ConfigError(
+            "The data is pairs of answers: choose objective=dpo, ipo, orpo or simpo."
+            if pairs
+            else "The objective compares two answers, and the data has only one: choose "
+            "data=preference (your own pairs) or data=preference_embedded."
+        )
+    if not pairs:
+        return
+    if run.batch.packing != "best_fit":
+        raise ConfigError(
+            f"batch.packing={run.batch.packing} would cut pairs of answers: say best_fit."
+        )
+    if run.data.max_tokens > run.batch.sequence_length:
+        raise ConfigError(
+            f"data.max_tokens={run.data.max_tokens}: a pair lies in one sequence, so at most "
+            f"batch.sequence_length={run.batch.sequence_length}."
         )
 
 

@@ -23,6 +23,7 @@ from marco.data.ledger import FIELDS, entry
 from marco.data.stores import Source
 from marco.errors import CheckpointError, TrainingError
 from marco.objectives.causal_lm import CausalLanguageModel
+from marco.objectives.objective import Objective, TokenLoss
 from marco.training.checkpoint import load
 from marco.training.context import RunContext
 from marco.training.gradients import global_norm, gradients_of, scale_gradients
@@ -42,7 +43,10 @@ class MarcoModule(pl.LightningModule):  # type: ignore[misc]
         ledger: what was served so far, [sources, fields] (`marco.data.ledger.FIELDS`).
         last_metrics: `train/loss`, `train/gradient_norm`, `train/learning_rate` of the last step.
         stages: the mix's stages by name, with the token each ends at; none in a mix without.
-        language_losses: mean training loss of each source in the last step, in nats per token.
+        language_losses: mean training loss of each source in the last step, in nats per token, or
+            per pair where the objective compares pairs.
+        language_measures: likewise, what the objective measures besides: name → source → mean.
+        weigh_by: the field of the ledger whose growth these means are weighed by.
         lr_scale: what a guardrail multiplies the schedule's learning rate by.
         rows: (source, draw) of every sequence this process saw in the current step.
 
@@ -62,9 +66,12 @@ class MarcoModule(pl.LightningModule):  # type: ignore[misc]
         flops_per_token: float,
         context: RunContext,
         stages: Sequence[tuple[str, int]] = (),
+        objective: Objective | None = None,
     ) -> None:
         super().__init__()
         self.model = model
+        self.objective = objective or TokenLoss()
+        self.weigh_by = self.objective.counted[0]
         self.context = context
         self.languages = [source.name for source in sources]
         self.source_languages = {source.name: source.language for source in sources}
@@ -84,8 +91,10 @@ class MarcoModule(pl.LightningModule):  # type: ignore[misc]
         self.at_boundary = False
         self.last_metrics: dict[str, float] = {}
         self.language_losses: dict[str, float] = {}
+        self.language_measures: dict[str, dict[str, float]] = {}
         self.rows: list[tuple[str, int]] = []
-        # [1 + fields, sources] float64 of this step: loss, then what the ledger counts
+        # [1 + measures + fields, sources] float64 of this step: what the objective sums, then what
+        # the ledger counts
         self._sums: Tensor | None = None
         self._measured = False
 
@@ -206,21 +215,23 @@ class MarcoModule(pl.LightningModule):  # type: ignore[misc]
     def training_step(self, batch: MicroBatch, batch_idx: int) -> Tensor:
         """Return the loss whose gradients, as Lightning sums and averages them, are right.
 
-        The mean is over the *global* number of targets; the factor undoes Lightning's division
+        The mean is over the *global* number of targets or pairs; the factor undoes Lightning's division
         by the accumulation and the strategy's averaging over data-parallel processes.
         """
-        scale = self.cut.accumulation * self.cut.world_size / max(1, batch["target_tokens"])
+        units = max(1, self.objective.units(batch))
+        scale = self.cut.accumulation * self.cut.world_size / units
         inputs = batch["input_ids"], batch["position_ids"], batch["labels"]
         some_ignored = batch["target_tokens"] < self.tokens_per_step
-        losses: Tensor = self.model(*inputs, upstream=scale, some_ignored=some_ignored)
-        self._count(losses.detach(), batch)
-        return losses.sum() * scale
+        upstream = scale if self.objective.per_token else None
+        losses: Tensor = self.model(*inputs, upstream=upstream, some_ignored=some_ignored)
+        total, of_row = self.objective(losses.view(batch["labels"].shape), batch)
+        self._count(of_row, batch)
+        return total * scale
 
-    def _count(self, losses: Tensor, batch: MicroBatch) -> None:
-        """Add this micro-batch to the step's loss and target count per language."""
-        places = torch.arange(len(self.languages), device=losses.device)
+    def _count(self, of_row: Tensor, batch: MicroBatch) -> None:
+        """Add this micro-batch to the step's sums and counts per language."""
+        places = torch.arange(len(self.languages), device=of_row.device)
         rows = (batch["source"] == places[:, None]).double()  # [sources, rows]
-        of_row = losses.view(len(batch["source"]), -1).double().sum(1, keepdim=True)
         sums = (rows @ torch.cat([of_row, batch["counts"].double()], dim=1)).T
         self._sums = sums if self._sums is None else self._sums + sums
         self._next_positions = batch["positions"]
@@ -237,22 +248,29 @@ class MarcoModule(pl.LightningModule):  # type: ignore[misc]
             sums = self._sums
             if dist.is_initialized():
                 dist.all_reduce(sums)
-            total, targets = sums[[0, 1 + FIELDS.index("target_tokens")]].tolist()
-            self._served = sums[1:].T.long().cpu().numpy()
-            self.language_losses = {
-                language: loss / count
-                for language, loss, count in zip(self.languages, total, targets, strict=True)
-                if count
+            summed = 1 + len(self.objective.measures)
+            field, each = self.objective.counted
+            units = (sums[summed + FIELDS.index(field)] / each).tolist()
+            self._served = sums[summed:].T.long().cpu().numpy()
+            total, *measured = sums[:summed].tolist()
+            self.language_losses = self._means(total, units)
+            self.language_measures = {
+                name: self._means(values, units)
+                for name, values in zip(self.objective.measures, measured, strict=True)
             }
             norm = global_norm(gradients_of(self.parameters()))
             self._norm = norm
             self.last_metrics = {
-                "train/loss": sum(total) / max(1, sum(targets)),
+                "train/loss": sum(total) / max(1, sum(units)),
                 "train/gradient_norm": float(norm),
                 "train/learning_rate": self.learning_rate(self.step),
             }
             self._measured = True
         return self.last_metrics
+
+    def _means(self, sums: list[float], units: list[float]) -> dict[str, float]:
+        named = zip(self.languages, sums, units, strict=True)
+        return {language: value / count for language, value, count in named if count}
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Refuse a step that is not a number; clip by the global norm."""

@@ -37,6 +37,8 @@ class Toy(LightningModule):
         self.flops_per_token = 2.0e9
         self.ledger = {"eng": [0] * len(FIELDS), "tha": [0] * len(FIELDS)}
         self.language_losses: dict[str, float] = {}
+        self.language_measures: dict[str, dict[str, float]] = {}
+        self.weigh_by = "target_tokens"
         self.world_size = 2
         self.stop_at: int | None = None
 
