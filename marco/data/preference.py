@@ -14,7 +14,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import batched
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -84,7 +84,8 @@ def paired(code: str, pairs: Iterable[Pair], tokenizer: Tokenizer, max_tokens: i
     tokens, targets, ends = [np.empty(0, np.int32)], [np.empty(0, np.bool_)], []
     size = text_bytes = 0
     digest = hashlib.sha256(f"{max_tokens}".encode())
-    for batch in batched(pairs, _BATCH):
+    made = iter(pairs)
+    while batch := list(islice(made, _BATCH)):
         for pair, sides in zip(batch, tokenise(batch, tokenizer), strict=True):
             if (reason := _unusable(pair, sides, max_tokens)) is not None:
                 dropped[reason] += 1
