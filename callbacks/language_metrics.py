@@ -90,9 +90,7 @@ class LanguageMetrics(Callback):  # type: ignore[misc]
         self._tokens = int(state_dict["tokens"])
         self._language_loss = dict(state_dict["language_loss"])
         self._language_tokens = dict(state_dict["language_tokens"])
-        self._measures = {
-            name: dict(sums) for name, sums in state_dict.get("measures", {}).items()
-        }
+        self._measures = {name: dict(sums) for name, sums in state_dict.get("measures", {}).items()}
 
     def _add(self, module: TrackedModule) -> None:
         targets = {name: row[module.weigh_by] for name, row in module.ledger_entries.items()}

@@ -75,7 +75,9 @@ def parse(row: Mapping[str, Any], place: str) -> Pair:
             raise DataError(f"{place}: 'prompt' should be a string, as the answers are.")
         return Pair(_text(prompt, place), _text(chosen, place), _text(rejected, place))
     if isinstance(chosen, str) or isinstance(rejected, str):
-        raise DataError(f"{place}: 'chosen' and 'rejected' should both be strings, or both messages.")
+        raise DataError(
+            f"{place}: 'chosen' and 'rejected' should both be strings, or both messages."
+        )
     sides = _messages(chosen, place), _messages(rejected, place)
     if isinstance(prompt, list):
         return Pair(_messages(prompt, place), *sides)

@@ -109,7 +109,9 @@ def build(
         id_ = texts_id({code: text})
         others = {
             LANGUAGE: [
-                found[article] for other, found in texts.items() if other != code and article in found
+                found[article]
+                for other, found in texts.items()
+                if other != code and article in found
             ],
             ARTICLE: [found for other, found in texts[code].items() if other != article],
             SHUFFLED: [text],

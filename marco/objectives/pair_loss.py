@@ -58,7 +58,9 @@ class PairLoss:
         """See `Objective`."""
         settings = self.settings
         there = batch["pieces"] >= 0  # [rows, pairs]
-        sums, lengths = sequence_sums(losses, batch)
+        sums, lengths = sequence_sums(
+            losses, batch["position_ids"], batch["labels"], there.shape[1]
+        )
         policy = -sums
         reference = None
         if settings.reference:
@@ -85,13 +87,19 @@ class PairLoss:
         return loss.sum(), rows
 
 
-def sequence_sums(losses: Tensor, batch: MicroBatch) -> tuple[Tensor, Tensor]:
-    """Return losses summed over each side of each pair, and targets: both [rows, pairs, 2]."""
-    document = (batch["position_ids"] == 0).cumsum(1) - 1
-    rows, pairs = batch["pieces"].shape
+def sequence_sums(
+    losses: Tensor, position_ids: Tensor, labels: Tensor, pairs: int
+) -> tuple[Tensor, Tensor]:
+    """Return losses summed over each side of each pair, and targets: both [rows, pairs, 2].
+
+    Args:
+        losses, position_ids, labels: [rows, length].
+        pairs: the most that a row has.
+    """
+    document = (position_ids == 0).cumsum(1) - 1
     side = torch.arange(2 * pairs, device=losses.device)
     # Not a scatter: its order of adding, and with it the last bit, would differ on a GPU.
     within = document[..., None] == side
     sums = (losses[..., None] * within).sum(1)
-    lengths = (within & (batch["labels"] != IGNORED)[..., None]).sum(1)
-    return sums.view(rows, pairs, 2), lengths.view(rows, pairs, 2)
+    lengths = (within & (labels != IGNORED)[..., None]).sum(1)
+    return sums.view(-1, pairs, 2), lengths.view(-1, pairs, 2)

@@ -20,9 +20,7 @@ def log_ratio(policy: Tensor, reference: Tensor | None, lengths: Tensor | None) 
     return ratio if lengths is None else ratio / lengths
 
 
-def dpo_loss(
-    chosen: Tensor, rejected: Tensor, beta: float, label_smoothing: float = 0.0
-) -> Tensor:
+def dpo_loss(chosen: Tensor, rejected: Tensor, beta: float, label_smoothing: float = 0.0) -> Tensor:
     """Direct preference optimisation (arXiv 2305.18290, equation 7) of log-ratios.
 
     `label_smoothing` is the probability that a pair is the wrong way round (conservative DPO,

@@ -24,11 +24,14 @@ from marco.data.stores import Source
 from marco.errors import CheckpointError, TrainingError
 from marco.objectives.causal_lm import CausalLanguageModel
 from marco.objectives.objective import Objective, TokenLoss
+from marco.objectives.pair_loss import PairLoss
+from marco.objectives.reference import ReferenceTable
 from marco.training.checkpoint import load
 from marco.training.context import RunContext
 from marco.training.gradients import global_norm, gradients_of, scale_gradients
 from marco.training.optimizers import AdamW
 from marco.training.parallel import shard
+from marco.training.reference import reference_table
 from marco.training.schedules import Schedule
 
 
@@ -73,6 +76,7 @@ class MarcoModule(pl.LightningModule):  # type: ignore[misc]
         self.objective = objective or TokenLoss()
         self.weigh_by = self.objective.counted[0]
         self.context = context
+        self.sources = list(sources)
         self.languages = [source.name for source in sources]
         self.source_languages = {source.name: source.language for source in sources}
         self.source_sizes = [len(source.store) for source in sources]
@@ -188,6 +192,8 @@ class MarcoModule(pl.LightningModule):  # type: ignore[misc]
 
     def on_fit_start(self) -> None:
         """Read the checkpoint that is continued, now that shards and optimizer are in place."""
+        if isinstance(self.objective, PairLoss) and self.objective.settings.reference:
+            self.objective.reference = self._reference()
         path = self.context.resume_from or self.context.branch_from
         if path is not None:
             loaded = load(
@@ -200,6 +206,22 @@ class MarcoModule(pl.LightningModule):  # type: ignore[misc]
             if self.context.resume_from is not None and not loaded.rng_restored:
                 seed = self.context.config["seed"] + self.step * self.world_size + self.global_rank
                 pl.seed_everything(seed % 2**32, verbose=False)
+
+    def _reference(self) -> ReferenceTable:
+        """What the model at the run's start makes of all pairs; before any checkpoint is read."""
+        weights = next(self.model.parameters())
+        kernels, vocabulary = self.context.choices["kernels"], self.context.tokenizer_fingerprint
+        return reference_table(
+            self.model,
+            self.sources,
+            self.context.folder,
+            length=self.length,
+            rows=self.cut.micro_sequences,
+            device=weights.device,
+            arithmetic=f"{kernels} {self.trainer.precision} {vocabulary}",
+            resumed=self.context.resume_from is not None,
+            context=self.trainer.precision_plugin.train_step_context(),
+        )
 
     def learning_rate(self, step: int) -> float:
         """Learning rate of optimizer step `step` (from 0): the schedule at the step's middle."""
