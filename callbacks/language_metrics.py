@@ -18,11 +18,11 @@ class LanguageMetrics(Callback):  # type: ignore[misc]
 
     Every ``every_n_steps`` optimizer steps: ``train/loss`` and ``train/loss/<language>`` (nats a
     token, the mean over the tokens since the last time; of preferences: over the pairs; a language
-    that had none is absent),
-    likewise what the objective measures besides (``train/reward_margin/<language>``),
-    ``train/gradient_norm`` (the mean of the steps), ``train/learning_rate`` (of the last step),
-    and of the ledger, so far: ``data/tokens/<language>``, ``data/epochs/<language>``, and
-    likewise the ledger's other fields (``marco.data.ledger``). A source of the mix that is no
+    that had none is absent), likewise what the objective measures besides, such as
+    ``train/reward_margin/<language>``, ``train/gradient_norm`` (the mean of the steps),
+    ``train/learning_rate`` (of the last step), and of the ledger, so far:
+    ``data/tokens/<language>``, ``data/epochs/<language>``, and likewise the ledger's other fields
+    (``marco.data.ledger``). A source of the mix that is no
     language has its own name there.
 
     The sums of an unfinished interval are in the checkpoint, so a resumed run logs what an

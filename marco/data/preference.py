@@ -105,9 +105,7 @@ def paired(code: str, pairs: Iterable[Pair], tokenizer: Tokenizer, max_tokens: i
         log.info("Data: %s: dropped %d %s", code, count, reason)
     if not ends:
         what = "; ".join(f"{count} {reason}" for reason, count in dropped.items())
-        raise DataError(
-            f"{code}: no pairs of answers to train on. {f'Dropped: {what}.' * bool(what)}"
-        )
+        raise DataError(f"{code}: no pairs of answers to train on (dropped: {what or 'none'}).")
     store = MemoryStore(np.concatenate(tokens), np.array(ends), np.concatenate(targets))
     return Source(code, code, store, tokenizer.end_of_text, text_bytes, digest.hexdigest())
 

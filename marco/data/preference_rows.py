@@ -67,7 +67,8 @@ def parse(row: Mapping[str, Any], place: str) -> Pair:
         if not isinstance(row.get(key), str | list):
             keys = ", ".join(sorted(map(str, row))) or "none"
             raise DataError(
-                f"{place}: '{key}' should be a string or a list of messages (keys here: {keys:.200})."
+                f"{place}: '{key}' should be a string or a list of messages "
+                f"(keys here: {keys:.200})."
             )
     prompt, chosen, rejected = row.get("prompt"), row["chosen"], row["rejected"]
     if isinstance(chosen, str) and isinstance(rejected, str):
@@ -75,9 +76,7 @@ def parse(row: Mapping[str, Any], place: str) -> Pair:
             raise DataError(f"{place}: 'prompt' should be a string, as the answers are.")
         return Pair(_text(prompt, place), _text(chosen, place), _text(rejected, place))
     if isinstance(chosen, str) or isinstance(rejected, str):
-        raise DataError(
-            f"{place}: 'chosen' and 'rejected' should both be strings, or both messages."
-        )
+        raise DataError(f"{place}: 'chosen' is text and 'rejected' is not, or the other way round.")
     sides = _messages(chosen, place), _messages(rejected, place)
     if isinstance(prompt, list):
         return Pair(_messages(prompt, place), *sides)
@@ -129,20 +128,22 @@ class _Chat:
 
     def sides(self, pair: Pair) -> Sides:
         prompt = self._ids(pair.prompt, True)
-        answers = []
-        for answer in (pair.chosen, pair.rejected):
-            whole = self._ids((*pair.prompt, *answer), False)
-            if whole[: len(prompt)] != prompt:
-                raise ConfigError(
-                    f"data: the chat template of {self.name} renders a prompt differently where an "
-                    "answer follows, so where the answer begins cannot be told."
-                )
-            answers.append(whole[len(prompt) :])
-        if any(self.end_of_text in ids for ids in (prompt, *answers)):
+        answers = (self._answer(pair, prompt, answer) for answer in (pair.chosen, pair.rejected))
+        chosen, rejected = answers
+        return Sides(prompt, chosen, rejected, ends=False)
+
+    def _answer(self, pair: Pair, prompt: list[int], answer: Sequence[Any]) -> list[int]:
+        whole = self._ids((*pair.prompt, *answer), False)
+        if whole[: len(prompt)] != prompt:
+            raise ConfigError(
+                f"data: the chat template of {self.name} renders a prompt differently where an "
+                "answer follows, so where the answer begins cannot be told."
+            )
+        if self.end_of_text in whole:
             raise ConfigError(
                 f"data: the chat template of {self.name} writes the token that ends documents."
             )
-        return Sides(prompt, *answers, False)
+        return whole[len(prompt) :]
 
     def _ids(self, messages: Sequence[Any], generation: bool) -> list[int]:
         said = [{"role": role, "content": content} for role, content in messages]

@@ -1,4 +1,4 @@
-"""Preferences without any data of one's own: the Declaration of Human Rights, continued well or not.
+"""Preferences made of the Declaration of Human Rights: its articles, continued well or not.
 
 A prompt is the beginning of an article, the chosen answer its own end. The rejected answer is wrong
 in one of three ways that a multilingual model can be wrong: the right content in another language
@@ -14,6 +14,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from marco.data.documents import Corpus, Document
 from marco.data.pair_hash import texts_id, uniform
@@ -142,17 +143,23 @@ def cut(text: str, share: float) -> tuple[str, str]:
     at = min(spaces, key=lambda place: abs(place - middle), default=0)
     if not at or abs(at - middle) > len(text) / 8:
         at = max(1, middle)
-        while at < len(text) - 1 and unicodedata.category(text[at]).startswith("M"):
+        while at < len(text) - 1 and _is_mark(text[at]):
             at += 1
     return text[:at], text[at:]
 
 
 def shuffled(text: str, draw: Callable[[str], float]) -> str:
     """Return the words in a drawn order; the letters, of a text that has fewer than four words."""
-    words = re.findall(r"\s*\S+", text)
-    parts = words if len(words) >= 4 else list(text)
+    parts = re.findall(r"\s*\S+", text)
+    if len(parts) < 4:
+        starts = [place for place, letter in enumerate(text) if not place or not _is_mark(letter)]
+        parts = [text[start:stop] for start, stop in pairwise([*starts, len(text)])]
     order = sorted(range(len(parts)), key=lambda place: draw(f"place {place}"))
     return "".join(parts[place] for place in order)
+
+
+def _is_mark(letter: str) -> bool:
+    return unicodedata.category(letter).startswith("M")
 
 
 def _weighted(weights: Mapping[str, float], point: float) -> str:

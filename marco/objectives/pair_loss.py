@@ -35,7 +35,7 @@ class PairLoss:
             where the settings want one.
     """
 
-    measures = (
+    measures: tuple[str, ...] = (
         "reward_accuracy",
         "reward_margin",
         "reward_chosen",

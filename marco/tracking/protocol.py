@@ -30,7 +30,8 @@ class TrackedModule(Protocol):
     """Whether the micro-batch that just ended completed an optimizer step."""
 
     last_metrics: dict[str, float]
-    """``train/loss`` (nats a token, or of a pair), ``train/gradient_norm``, ``train/learning_rate``."""
+    """``train/loss`` (nats a token, or of a pair), ``train/gradient_norm``,
+    ``train/learning_rate``."""
 
     flops_per_token: float
     """Model FLOPs of forward and backward for one token (``marco.tracking.flops``)."""

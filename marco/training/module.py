@@ -237,8 +237,8 @@ class MarcoModule(pl.LightningModule):  # type: ignore[misc]
     def training_step(self, batch: MicroBatch, batch_idx: int) -> Tensor:
         """Return the loss whose gradients, as Lightning sums and averages them, are right.
 
-        The mean is over the *global* number of targets or pairs; the factor undoes Lightning's division
-        by the accumulation and the strategy's averaging over data-parallel processes.
+        The mean is over the *global* number of targets or pairs; the factor undoes Lightning's
+        division by the accumulation and the strategy's averaging over data-parallel processes.
         """
         units = max(1, self.objective.units(batch))
         scale = self.cut.accumulation * self.cut.world_size / units
