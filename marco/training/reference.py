@@ -20,7 +20,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
@@ -174,7 +174,7 @@ def _write(found: list[Tensor], sources: Sequence[Source], path: Path) -> None:
     named = {source.name: tensor for source, tensor in zip(sources, found, strict=True)}
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file(named, beside)
+    beside.write_bytes(save(named))
     beside.replace(path)
 
 
