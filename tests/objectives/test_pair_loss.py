@@ -16,8 +16,8 @@ from marco.objectives.pair_loss import PairLoss
 from marco.objectives.preference_settings import Dpo, Ipo, Orpo, Preference, SimPo
 from marco.objectives.reference import ReferenceTable
 
-END, ROWS, LENGTH = 0, 100, 48
-# (prompt, chosen, rejected) in tokens; the second and third fit into one row
+END, ROWS, LENGTH = 0, 100, 52
+# (prompt, chosen, rejected) in tokens: two or one of the English pairs fit into a row, both Thai
 SIZES = {"eng": [(3, 8, 5), (2, 4, 9), (4, 1, 6)], "tha": [(6, 13, 17), (1, 1, 1)]}
 
 
