@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from marco.data.packing import Packing, PackingName, packing
+from marco.data.packing import Packing, PackingName, packing, packs
 from marco.data.stores import Source
 from marco.data.windows import Piece, count_tokens
 from marco.mixing import Order
@@ -68,7 +68,9 @@ class GlobalOrder:
             packed = packing(pack, source, length, seed)
             packed.restore(places[source.name][2:])
             self._packings.append(packed)
-        self._order = make_order(None if pack == "concat" else self._size)
+        self._order = make_order(
+            None if all(packs(pack, source) == "concat" for source in sources) else self._size
+        )
         self._order.load_state_dict({name: place[:2] for name, place in places.items()})
 
     def next(self) -> Row:

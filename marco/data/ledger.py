@@ -5,6 +5,7 @@ Counts are whole numbers, summed over all processes and kept in every checkpoint
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -19,10 +20,16 @@ FIELDS = (
 )
 
 
-def entry(counts: Iterable[int], size: int) -> dict[str, Any]:
-    """One source's counts by name, the tokens it holds, and epochs: served over held."""
+def entry(
+    counts: Iterable[int], size: int, lost: Mapping[str, int] | None = None
+) -> dict[str, Any]:
+    """One source's counts by name, the tokens it holds, and epochs: served over held.
+
+    `lost` is added as it is: what it does not hold, since it was dropped or cut before
+    (`marco.data.stores.Source`).
+    """
     found: dict[str, Any] = dict(zip(FIELDS, map(int, counts), strict=True))
-    return {**found, "size": size, "epochs": found["tokens"] / size}
+    return {**found, "size": size, "epochs": found["tokens"] / size, **(lost or {})}
 
 
 def by_language(
@@ -34,11 +41,15 @@ def by_language(
         sources: source → what `entry` returns.
         languages: source → its language, "mul" where it holds several.
     """
-    sums: dict[str, dict[str, int]] = {}
+    sums: dict[str, Counter[str]] = {}
     for source, counts in sources.items():
-        row = sums.setdefault(languages[source], dict.fromkeys((*FIELDS, "size"), 0))
-        for field in row:
-            row[field] += counts[field]
+        row = sums.setdefault(languages[source], Counter())
+        row.update({field: count for field, count in counts.items() if field != "epochs"})
     return {
-        code: entry([row[field] for field in FIELDS], row["size"]) for code, row in sums.items()
+        code: entry(
+            [row[field] for field in FIELDS],
+            row["size"],
+            {field: row[field] for field in row if field not in (*FIELDS, "size")},
+        )
+        for code, row in sums.items()
     }

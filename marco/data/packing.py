@@ -6,6 +6,8 @@
   2404.10830); what is left of a window is padding, and counted. Longer documents are cut into
   whole windows and a rest, which is packed like a document: nothing is ever dropped.
 
+Documents that are `whole` (conversations) are packed by `best_fit` whatever is chosen.
+
 Which pieces the k-th draw of a source is, depends on source, length and seed alone.
 """
 
@@ -15,9 +17,12 @@ from bisect import bisect_right, insort
 from itertools import pairwise
 from typing import Literal, Protocol
 
+import numpy as np
+
 from marco.data.permutation import Permutation
 from marco.data.stores import Source
 from marco.data.windows import Piece
+from marco.errors import ConfigError
 
 PackingName = Literal["concat", "best_fit"]
 
@@ -43,9 +48,24 @@ class Packing(Protocol):
 
 
 def packing(name: PackingName, source: Source, length: int, seed: int) -> Packing:
-    """Build the packing of that name."""
-    kind = Concat if name == "concat" else BestFit
-    return kind(source, length, seed)
+    """Build the packing of a source.
+
+    Raises:
+        ConfigError: a document that must not be cut is longer than `length`.
+    """
+    if source.whole:
+        longest = int(np.diff(source.store.ends(0, source.store.documents), prepend=0).max())
+        if longest > length:
+            raise ConfigError(
+                f"{source.name} has a conversation of {longest} tokens, more than "
+                f"batch.sequence_length={length}: lower max_tokens of its data to that."
+            )
+    return (Concat if packs(name, source) == "concat" else BestFit)(source, length, seed)
+
+
+def packs(name: PackingName, source: Source) -> PackingName:
+    """Return how a source is packed where the config says `name`."""
+    return "best_fit" if source.whole else name
 
 
 class Concat:

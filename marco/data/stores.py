@@ -6,7 +6,8 @@ serves a range of these tokens as *targets*; its inputs are the same range one t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -56,6 +57,10 @@ class Source:
         text_bytes: UTF-8 bytes of all its text; None where nobody counted.
         content: differs where its text does, as far as can be told without reading it again: a
             hash of the text, or of the shards' names and sizes.
+        whole: its documents are never cut or joined, as conversations must not be: each is served
+            alone, its first token first, and none ends with an end-of-text. Whatever
+            `batch.packing` says, they are packed by best fit.
+        lost: what the ledger says of documents that were cut or dropped before they came here.
     """
 
     name: str
@@ -64,6 +69,8 @@ class Source:
     end_of_text: int
     text_bytes: int | None = None
     content: str = ""
+    whole: bool = False
+    lost: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

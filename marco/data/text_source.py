@@ -103,7 +103,7 @@ class TextSource(SourceSettings):
         paths = [self.path] if isinstance(self.path, str) else self.path
         if not paths:
             raise ConfigError(f"{where}.path is empty: name a file, a glob, or several.")
-        return [file for path in paths for file in _found(path, where)]
+        return [file for path in paths for file in found_files(path, where)]
 
     def _documents(self, where: str, language: str, files: list[Path]) -> Iterator[Document]:
         """Yield the documents; what was dropped is logged after the last one."""
@@ -128,8 +128,12 @@ class TextSource(SourceSettings):
             log.warning("%s: %d documents have an id that an earlier one has.", where, twice)
 
 
-def _found(path: str, where: str) -> list[Path]:
-    """Return the files of one entry, sorted."""
+def found_files(path: str, where: str, endings: tuple[str, ...] = _ENDINGS) -> list[Path]:
+    """Return the files of one entry (a file or a glob), sorted.
+
+    Raises:
+        ConfigError: there is none, or one that has none of the `endings`.
+    """
     expanded = Path(path).expanduser()
     found = [expanded] if expanded.exists() else sorted(map(Path, glob(str(expanded))))  # noqa: PTH207 - absolute, or not
     if not found:
@@ -141,9 +145,9 @@ def _found(path: str, where: str) -> list[Path]:
             raise ConfigError(
                 f"{where}.path={path} is a folder: name its files, such as {path}/*.jsonl."
             )
-        if not file.name.endswith(_ENDINGS):
+        if not file.name.endswith(endings):
             raise ConfigError(
-                f"{where}.path: {file.name} ends in none of {', '.join(_ENDINGS)}, "
+                f"{where}.path: {file.name} ends in none of {', '.join(endings)}, "
                 "which say what it holds."
             )
     return found

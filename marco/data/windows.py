@@ -1,7 +1,8 @@
 """One training sequence: ranges of a source's tokens, as inputs, positions and labels.
 
 A *piece* is a range of tokens that are served as targets; its inputs are the same range one token
-earlier (before a source's first token comes its last, an end-of-text). Positions restart at every
+earlier (before a source's first token comes its last, an end-of-text). Where documents are `whole`
+a piece is one of them, served as inputs: what follows its last token is no target. Positions restart at every
 piece and after every end-of-text, which is how attention knows that documents are apart.
 """
 
@@ -64,12 +65,20 @@ def read_window(
     at = documents = cut = size = 0
     for start, stop in pieces:
         count = stop - start
+        place = slice(at, at + count)
+        at += count
+        if source.whole:
+            inputs[place], labels[place] = _whole(source, start, stop)
+            positions[place] = np.arange(count)
+            documents += 1
+            size += int(token_bytes[inputs[place]].sum())
+            continue
         if start:
             tokens = store.read(start - 1, stop)
         else:
             tokens = np.concatenate([store.read(len(store) - 1, len(store)), store.read(0, stop)])
-        inputs[at : at + count] = tokens[:-1]
-        positions[at : at + count] = document_positions(inputs[at : at + count], end)
+        inputs[place] = tokens[:-1]
+        positions[place] = document_positions(inputs[place], end)
         targets = tokens[1:]
         ends = np.flatnonzero(targets == end)
         documents += len(ends)
@@ -77,8 +86,7 @@ def read_window(
             cut += int(ends[0]) + 1 if len(ends) else count
         size += int(token_bytes[targets].sum())
         mask = store.mask(start, stop)
-        labels[at : at + count] = targets if mask is None else np.where(mask, targets, IGNORED)
-        at += count
+        labels[place] = targets if mask is None else np.where(mask, targets, IGNORED)
     positions[at:] = np.arange(length - at)
     counts = {
         "tokens": at,
@@ -89,6 +97,15 @@ def read_window(
         "padding": length - at,
     }
     return Window(inputs, positions, labels, np.array([counts[field] for field in FIELDS]))
+
+
+def _whole(source: Source, start: int, stop: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """A document that stands alone: its tokens, and after each the next one as its label."""
+    tokens = source.store.read(start, stop)
+    labels = np.full(stop - start, IGNORED, np.int64)
+    mask = source.store.mask(start + 1, stop)
+    labels[:-1] = tokens[1:] if mask is None else np.where(mask, tokens[1:], IGNORED)
+    return tokens, labels
 
 
 def document_positions(input_ids: NDArray[np.int64], end_of_text: int) -> NDArray[np.int64]:

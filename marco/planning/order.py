@@ -9,7 +9,7 @@ from typing import Any
 
 from marco.config import RunSettings
 from marco.data.global_order import GlobalOrder
-from marco.data.packing import packing
+from marco.data.packing import packing, packs
 from marco.data.stores import Source
 from marco.mixing import MixSchedule
 
@@ -45,7 +45,8 @@ def served(
     """Serve so many sequences in the loader's order; without `sources` nothing is packed."""
     length = run.batch.sequence_length
     names = schedule.names
-    packed = [] if sources is None or run.batch.packing == "concat" else sources
+    best_fit = any(packs(run.batch.packing, source) == "best_fit" for source in sources or [])
+    packed = sources if sources is not None and best_fit else []
     if sequences > SIMULATED:
         return _owed(schedule, sequences * length, _fills(run, packed))
     make_order = partial(run.mix.order, schedule, length, run.seed)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from marco.config import RunSettings
 from marco.config.run import Batch
 from marco.data.documents import Document
-from marco.data.packing import PackingName
+from marco.data.packing import PackingName, packs
 from marco.data.stores import Source
 from marco.data.virtual import VirtualData
 from marco.errors import ConfigError
@@ -123,9 +123,9 @@ def _facts(
     own = _by_parallel(documents, tokenizer) if reference else {}
     shared = own.keys() & reference.keys()
     english = sum(reference[key] for key in shared)
-    text = len(source.store) - source.store.documents
+    text = len(source.store) - (0 if source.whole else source.store.documents)
     characters = sum(len(document.text) for document in documents)
-    cut = (lengths, batch.sequence_length, batch.packing)
+    cut = (lengths, batch.sequence_length, packs(batch.packing, source))
     return SourceFacts(
         name=source.name,
         tokens=len(source.store),

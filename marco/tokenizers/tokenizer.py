@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from marco.errors import ConfigError, DataError
+from marco.tokenizers.chat_template import CHATML, IM_END, IM_START
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +28,8 @@ END_OF_TEXT = "<|endoftext|>"
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
 # What else describes a tokenizer, kept so that an exported model still has its chat template.
-_SIDE_FILES = (CONFIG_FILE, "special_tokens_map.json", "chat_template.jinja")
+TEMPLATE_FILE = "chat_template.jinja"
+_SIDE_FILES = (CONFIG_FILE, "special_tokens_map.json", TEMPLATE_FILE)
 
 
 class Tokenizer:
@@ -105,6 +108,75 @@ class Tokenizer:
         rest = [text for text, ids in zip(texts, found, strict=True) if ids is None]
         others = iter(self.encode_batch(rest))
         return [np.array(next(others), np.int32) if ids is None else ids for ids in found]
+
+    def encode_aligned(
+        self, texts: Sequence[str]
+    ) -> list[tuple[NDArray[np.int32], NDArray[np.int64]]]:
+        """Return for each text its ids, as ``encode`` does, and the characters each stands for.
+
+        Those are [tokens, 2]: first and one past the last. Tokens that are parts of one character
+        all stand for it.
+        """
+        import numpy as np
+
+        encodings = self._backend.encode_batch(list(texts), add_special_tokens=False)
+        return [
+            (
+                np.array(encoding.ids, np.int32),
+                np.array(encoding.offsets, np.int64).reshape(-1, 2),
+            )
+            for encoding in encodings
+        ]
+
+    @functools.cached_property
+    def special_tokens(self) -> dict[str, int]:
+        """Special tokens, spelled out, and their ids."""
+        added = self._backend.get_added_tokens_decoder()
+        return {token.content: id_ for id_, token in added.items() if token.special}
+
+    @property
+    def chat_template(self) -> str | None:
+        """The Jinja template that renders messages, where there is one."""
+        if (own := self._files.get(TEMPLATE_FILE)) is not None:
+            return own
+        found = json.loads(self._files.get(CONFIG_FILE, "{}")).get("chat_template")
+        if isinstance(found, list):  # several by name
+            found = next((one["template"] for one in found if one.get("name") == "default"), None)
+        return found if isinstance(found, str) else None
+
+    @property
+    def template_variables(self) -> dict[str, str]:
+        """What a chat template may name beside messages: ``bos_token``, ``eos_token``, …"""
+        config = json.loads(self._files.get(CONFIG_FILE, "{}"))
+        named = {key: value for key, value in config.items() if key.endswith("_token")}
+        spelled = {
+            key: value.get("content") if isinstance(value, dict) else value
+            for key, value in named.items()
+        }
+        return {key: value for key, value in spelled.items() if isinstance(value, str)}
+
+    def for_chat(self) -> Tokenizer:
+        """Return it with Qwen2's chat template and the tokens of that, as far as it lacks them.
+
+        Where the template is added, answers end with "<|im_end|>" (``eos_token``).
+        """
+        if self.chat_template is not None:
+            return self
+        import tokenizers
+
+        backend = tokenizers.Tokenizer.from_str(self._backend.to_str())
+        lacking = [token for token in (IM_START, IM_END) if token not in self.special_tokens]
+        backend.add_special_tokens([tokenizers.AddedToken(t, special=True) for t in lacking])
+        config = json.loads(self._files.get(CONFIG_FILE, "{}"))
+        config["eos_token"] = IM_END
+        config.pop("added_tokens_decoder", None)  # tokenizer.json says it too, and is up to date
+        files = {
+            **self._files,
+            CONFIG_FILE: json.dumps(config, indent=2, ensure_ascii=False) + "\n",
+            TEMPLATE_FILE: CHATML,
+        }
+        files.pop("special_tokens_map.json", None)
+        return Tokenizer(backend, self.name, self._end_of_text, files)
 
     def _fast_encoder(self) -> FastEncoder | None:
         from marco.tokenizers.fast import fast_encoder

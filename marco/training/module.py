@@ -80,6 +80,7 @@ class MarcoModule(pl.LightningModule):  # type: ignore[misc]
         self.languages = [source.name for source in sources]
         self.source_languages = {source.name: source.language for source in sources}
         self.source_sizes = [len(source.store) for source in sources]
+        self.source_lost = [source.lost for source in sources]
         self.optimizer_settings = optimizer
         self.schedule = schedule
         self.cut = cut
@@ -125,8 +126,8 @@ class MarcoModule(pl.LightningModule):  # type: ignore[misc]
     @property
     def ledger_entries(self) -> dict[str, dict[str, Any]]:
         """The ledger by source (`marco.data.ledger.entry`)."""
-        rows = zip(self.languages, self.ledger, self.source_sizes, strict=True)
-        return {name: entry(counts.tolist(), size) for name, counts, size in rows}
+        rows = zip(self.languages, self.ledger, self.source_sizes, self.source_lost, strict=True)
+        return {name: entry(counts.tolist(), size, lost) for name, counts, size, lost in rows}
 
     @property
     def finished(self) -> bool:
