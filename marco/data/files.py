@@ -5,22 +5,16 @@ Which documents are held out is decided by a hash of their text (``marco.data.he
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from marco.data.documents import Corpus, Document
 from marco.data.held_out import split_by_hash
+from marco.data.language_files import language_files
 from marco.data.settings import Data
-from marco.data.text_files import FORMATS, PACKED, read_texts
-from marco.errors import ConfigError, DataError, nearest
-from marco.languages import canonical, get
-
-_NAME = re.compile(
-    rf"(?P<language>[^.]+)(\.[^.]+)*?\.(parquet|({'|'.join(FORMATS)})({'|'.join(PACKED)})?)"
-)
-_EXPECTED = "files named <language>.jsonl, .txt or .parquet, such as swh.jsonl"
+from marco.data.text_files import read_texts
+from marco.errors import ConfigError, DataError
 
 
 @dataclass(frozen=True)
@@ -97,37 +91,7 @@ class TextFiles(Data):
 
     def files(self) -> dict[str, list[Path]]:
         """Return code → its files, sorted by name."""
-        folder = Path(self.path).expanduser()
-        if not folder.is_dir():
-            reason = "is a file, not a folder" if folder.exists() else "does not exist"
-            siblings = folder.parent.iterdir() if folder.parent.is_dir() else ()
-            hint = nearest(folder.name, [entry.name for entry in siblings if entry.is_dir()])
-            raise ConfigError(f"data.path={self.path} {reason}.{hint} It must hold {_EXPECTED}.")
-        matches = [
-            (match["language"], path)
-            for path in sorted(folder.iterdir())
-            if path.is_file() and (match := _NAME.fullmatch(path.name))
-        ]
-        if not matches:
-            raise ConfigError(f"data.path={self.path}: no texts there; it must hold {_EXPECTED}.")
-        if self.languages is None:
-            return _all_files(self.path, matches)
-        if not self.languages:
-            raise ConfigError(
-                "data.languages is empty: name some, or null for all files' languages."
-            )
-        found: dict[str, list[Path]] = {code: [] for code in canonical(self.languages)}
-        for word, path in matches:
-            if (code := _code(word)) in found:
-                found[code].append(path)
-        for code, paths in found.items():
-            if not paths:
-                near = nearest(f"{code}.jsonl", [path.name for _, path in matches])
-                raise ConfigError(
-                    f"data.languages: no file for {get(code).name} ({code}) in {self.path}.{near} "
-                    f"It would be {code}.jsonl, {code}.txt or {code}.parquet."
-                )
-        return found
+        return language_files(self.path, self.languages)
 
     def _read(self, path: Path, code: str, notes: list[str]) -> list[Document]:
         documents = []
@@ -148,23 +112,3 @@ class TextFiles(Data):
                 f"(data.min_characters); {short} shorter ones."
             )
         return documents
-
-
-def _all_files(folder: str, matches: list[tuple[str, Path]]) -> dict[str, list[Path]]:
-    found: dict[str, list[Path]] = {}
-    for word, path in matches:
-        try:
-            found.setdefault(get(word).code, []).append(path)
-        except ConfigError as error:
-            raise ConfigError(
-                f"data.path={folder}: the file {path.name} names no language: {error} "
-                "Rename it, or list the languages to read in data.languages."
-            ) from None
-    return {code: found[code] for code in sorted(found)}
-
-
-def _code(word: str) -> str | None:
-    try:
-        return get(word).code
-    except ConfigError:
-        return None

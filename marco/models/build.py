@@ -24,9 +24,7 @@ from marco.models.settings import (
     Initialiser,
     QwenModel,
     looks_local,
-    shape_folder,
 )
-from marco.run_folder import run_of
 
 if TYPE_CHECKING:
     from marco.models.settings import PretrainedModel
@@ -42,7 +40,7 @@ def qwen_config(settings: QwenModel, vocabulary: int) -> PreTrainedConfig:
     """
     rows = settings.vocab_size
     if rows is None:
-        rows = math.ceil(vocabulary / VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE
+        rows = _rows_for(vocabulary)
     _check_rows(rows, vocabulary)
     shared: dict[str, Any] = {
         "vocab_size": rows,
@@ -75,7 +73,9 @@ def config_of(settings: QwenModel | PretrainedModel, vocabulary: int) -> PreTrai
     """
     if isinstance(settings, QwenModel):
         return qwen_config(settings, vocabulary)
-    config = _config_at(settings.path)
+    config = settings.config()
+    if settings.grow:
+        config.vocab_size = max(config.vocab_size, _rows_for(vocabulary))
     _check_rows(config.vocab_size, vocabulary)
     return config
 
@@ -105,7 +105,9 @@ def build_qwen(settings: QwenModel, vocabulary: int, seed: int) -> PreTrainedMod
 def build_pretrained(settings: PretrainedModel, vocabulary: int, seed: int) -> PreTrainedModel:
     """Return the model at `settings.path` in fp32 on the CPU."""
     if settings.weights == "pretrained":
-        model = load_pretrained(settings.path)
+        model = settings.pretrained()
+        if settings.grow:
+            _grow(model, _rows_for(vocabulary))
         _check_rows(model.config.vocab_size, vocabulary)
         return model
     config = config_of(settings, vocabulary)
@@ -145,11 +147,27 @@ def _random(config: PreTrainedConfig, initialiser: Initialiser, seed: int) -> Pr
     return model
 
 
+def _rows_for(vocabulary: int) -> int:
+    return math.ceil(vocabulary / VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE
+
+
+def _grow(model: PreTrainedModel, rows: int) -> None:
+    """Give embedding and head at least so many rows; a new one is the mean of the old ones."""
+    old = model.config.vocab_size
+    if rows <= old:
+        return
+    model.resize_token_embeddings(rows, mean_resizing=False)
+    with torch.no_grad():
+        for table in (model.get_input_embeddings().weight, model.get_output_embeddings().weight):
+            table[old:] = table[:old].mean(dim=0)
+
+
 def _place(path: str) -> tuple[str]:
-    return (str(shape_folder(path)) if looks_local(path) else path,)
+    return (str(Path(path).expanduser()) if looks_local(path) else path,)
 
 
-def _config_at(path: str) -> PreTrainedConfig:
+def config_at(path: str) -> PreTrainedConfig:
+    """Return the config of a folder or a hub name, without reading weights. Raises ConfigError."""
     try:
         config: PreTrainedConfig = AutoConfig.from_pretrained(
             *_place(path), trust_remote_code=False
@@ -163,14 +181,9 @@ def _config_at(path: str) -> PreTrainedConfig:
 def load_pretrained(path: str, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
     """Return the model of a folder, a .gguf file or a hub name, on the CPU.
 
-    Of a run it is the shape: `marco.training.loading` reads checkpoints.
-
     Raises:
         ConfigError: it cannot be loaded, or is of an architecture that is not supported.
     """
-    if run_of(path) is not None:
-        shape: PreTrainedModel = AutoModelForCausalLM.from_config(_config_at(path), dtype=dtype)
-        return shape
     options: dict[str, Any] = {"dtype": dtype, "trust_remote_code": False}
     (place,) = _place(path)
     if path.endswith(".gguf"):

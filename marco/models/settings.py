@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from marco.errors import ConfigError, nearest
-from marco.run_folder import MODEL, run_of
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 SUPPORTED_ARCHITECTURES = ("qwen2", "qwen3")
 
@@ -49,7 +48,7 @@ class QwenModel:
         vocab_size: rows of the embedding; null means the tokenizer's length, rounded up to 64.
         head_dim: null means hidden_size / num_attention_heads (Qwen3 states it).
         weights: `random`, or `pretrained` to read them from `path`.
-        path: local folder, run or hub name of these weights, used when `weights=pretrained`.
+        path: local folder or hub name of these weights, used when `weights=pretrained`.
     """
 
     architecture: Literal["qwen2", "qwen3"]
@@ -126,22 +125,36 @@ class PretrainedModel:
     """Any Qwen2, Qwen2.5 or Qwen3 checkpoint: its own config decides the shape.
 
     Attributes:
-        path: local folder with config.json and safetensors, a run's folder or one of its
-            checkpoints, a .gguf file, or a hub name.
+        path: local folder with config.json and safetensors, a .gguf file, or a hub name.
         weights: `pretrained`, or `random` to keep the shape only.
+        grow: give tokens that the embedding has no row for (those of `tokenizer=chat`) new rows:
+            the mean of the others.
     """
 
     path: str
     weights: Literal["random", "pretrained"] = "pretrained"
     initialiser: Initialiser = field(default_factory=Initialiser)
+    grow: bool = False
 
     def check(self) -> None:
         """Raise ConfigError when `path` holds nothing that can be loaded."""
         check_weights(self.path)
 
     def vocabulary_rows(self) -> int | None:
-        """Rows of the embedding; None where only a GGUF file or the hub knows."""
-        return rows_at(self.path)
+        """Rows of the embedding; None where only a GGUF file or the hub knows, or they grow."""
+        return None if self.grow else rows_at(self.path)
+
+    def config(self) -> PreTrainedConfig:
+        """Return the config at `path`, before the embedding grows. Raises ConfigError."""
+        from marco.models.build import config_at
+
+        return config_at(self.path)
+
+    def pretrained(self) -> PreTrainedModel:
+        """Return the model at `path`, before its embedding grows. Raises ConfigError."""
+        from marco.models.build import load_pretrained
+
+        return load_pretrained(self.path)
 
     def build(self, vocabulary: int, seed: int) -> PreTrainedModel:
         """Return the fp32 model; see `marco.models.build.build_pretrained`."""
@@ -162,15 +175,9 @@ def looks_local(path: str) -> bool:
     )
 
 
-def shape_folder(path: str) -> Path:
-    """Where the config.json of a local model is; a run keeps it in a folder of its own."""
-    run = run_of(path)
-    return Path(path).expanduser() if run is None else run / MODEL
-
-
 def rows_at(path: str) -> int | None:
     """The vocabulary that a local model folder's config states, or None."""
-    config = shape_folder(path) / "config.json"
+    config = Path(path).expanduser() / "config.json"
     if not config.is_file():
         return None
     rows = json.loads(config.read_text(encoding="utf-8")).get("vocab_size")
@@ -190,7 +197,7 @@ def check_weights(path: str) -> None:
         beside = folder.parent
         names = [entry.name for entry in beside.iterdir()] if beside.is_dir() else []
         raise ConfigError(f"model.path={path}: no such folder.{nearest(folder.name, names)}")
-    config = shape_folder(path) / "config.json"
+    config = folder / "config.json"
     if not config.is_file():
         raise ConfigError(f"model.path={path}: the folder has no config.json.")
     try:
@@ -202,5 +209,5 @@ def check_weights(path: str) -> None:
             f"model.path={path} is a '{kind}' model; supported: "
             f"{', '.join(SUPPORTED_ARCHITECTURES)}."
         )
-    if run_of(path) is None and not any(folder.glob("*.safetensors")):
+    if not any(folder.glob("*.safetensors")):
         raise ConfigError(f"model.path={path}: the folder has no *.safetensors file.")

@@ -22,11 +22,14 @@ class PretrainedTokenizer:
     """Settings of an existing tokenizer.
 
     Attributes:
-        path: a folder with tokenizer.json (as ``save_pretrained`` writes it), a run's folder, or a
-            hub name such as Qwen/Qwen2.5-0.5B. No code from there is ever executed.
+        path: a folder with tokenizer.json (as ``save_pretrained`` writes it), a run's folder or one
+            of its checkpoints, or a hub name such as Qwen/Qwen2.5-0.5B. No code from there is ever
+            executed.
+        chat: give it what chat needs, as far as it lacks it (`Tokenizer.for_chat`).
     """
 
     path: str | None
+    chat: bool = False
 
     def check(self) -> None:
         """Raise ConfigError where no tokenizer is at ``path``; asks the hub for a hub name."""
@@ -56,10 +59,13 @@ class PretrainedTokenizer:
         assert self.path is not None
         folder = self._folder()
         if self._is_folder() and (folder / TOKENIZER_FILE).is_file():
-            return Tokenizer.from_folder(folder)
-        return _convert(str(folder) if self._is_folder() else self.path)
+            found = Tokenizer.from_folder(folder)
+        else:
+            found = _convert(str(folder) if self._is_folder() else self.path)
+        return found.for_chat() if self.chat else found
 
     def _folder(self) -> Path:
+        """Where the files are: of a run or a checkpoint of it, in the run's ``tokenizer``."""
         assert self.path is not None
         run = run_of(self.path)
         return Path(self.path).expanduser() if run is None else run / TOKENIZER

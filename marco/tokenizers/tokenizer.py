@@ -156,14 +156,15 @@ class Tokenizer:
         return {key: value for key, value in spelled.items() if isinstance(value, str)}
 
     def for_chat(self) -> Tokenizer:
-        """Return it with Qwen2's chat template and the tokens of that, as far as it lacks them.
+        """Return it with Qwen2's chat template, where it has none, and the tokens of that.
 
-        Where the template is added, answers end with "<|im_end|>" (``eos_token``).
+        With a template of that kind, answers end with "<|im_end|>" (``eos_token``).
         """
-        if self.chat_template is not None:
-            return self
         import tokenizers
 
+        template = self.chat_template or CHATML
+        if IM_END not in template:
+            return self
         backend = tokenizers.Tokenizer.from_str(self._backend.to_str())
         lacking = [token for token in (IM_START, IM_END) if token not in self.special_tokens]
         backend.add_special_tokens([tokenizers.AddedToken(t, special=True) for t in lacking])
@@ -173,7 +174,7 @@ class Tokenizer:
         files = {
             **self._files,
             CONFIG_FILE: json.dumps(config, indent=2, ensure_ascii=False) + "\n",
-            TEMPLATE_FILE: CHATML,
+            TEMPLATE_FILE: template,
         }
         files.pop("special_tokens_map.json", None)
         return Tokenizer(backend, self.name, self._end_of_text, files)

@@ -26,7 +26,6 @@ from marco.tracking.flops import training_flops_per_token
 from marco.training.context import RunContext
 from marco.training.interrupts import SIGNALS
 from marco.training.launch import cores_each
-from marco.training.loading import weights_of_run
 from marco.training.module import MarcoModule
 
 if TYPE_CHECKING:
@@ -99,12 +98,6 @@ def build_module(run: RunSettings, text: Text, context: RunContext) -> MarcoModu
     )
     log.info("%s", install(network, backend, run.kernels.autotune))
     root = run.objective.wrap(network, len(text.tokenizer), backend)
-    path = getattr(run.model, "path", None)
-    replaced = context.resume_from or context.branch_from
-    if path is not None and run.model.weights == "pretrained" and replaced is None:
-        begun_from = weights_of_run(path, root, text.tokenizer)
-        if begun_from is not None:
-            log.info("Weights: %s.", begun_from)
     return MarcoModule(
         root,
         sources=text.sources,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
 
@@ -14,15 +14,15 @@ from marco.config import bind, container, load_config
 from marco.config.saved import CONFIG
 from marco.data.documents import Corpus
 from marco.errors import CheckpointError, ConfigError, MarcoError, nearest
-from marco.models.settings import PretrainedModel, check_weights, looks_local
-from marco.run_folder import CHECKPOINTS, run_of
+from marco.models.settings import check_weights, looks_local
+from marco.run_folder import MODEL
 from marco.tokenizers import Tokenizer
 from marco.tokenizers.pretrained import PretrainedTokenizer
 from marco.tokenizers.tokenizer import TOKENIZER_FILE
 from marco.training.checkpoint import checkpoints, latest, metrics_of
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedConfig, PreTrainedModel
 
     from marco.data.settings import Data
     from marco.models.kernels import Kernels
@@ -34,6 +34,53 @@ T = TypeVar("T")
 
 #: What the best checkpoint of a run has least of.
 BEST = "bits_per_byte"
+
+
+def run_config(run: Path, vocabulary: int | None = None) -> PreTrainedConfig:
+    """Return the config of a run's model.
+
+    Args:
+        run: its folder.
+        vocabulary: the length of its tokenizer; None: it is read.
+    """
+    from marco.models.build import config_at, config_of
+
+    if (run / MODEL / "config.json").is_file():
+        return config_at(str(run / MODEL))
+    settings: Any = bind(container(load_config(run))["model"], "model")
+    entries = vocabulary or len(Tokenizer.from_folder(run / "tokenizer"))
+    # A run of before: what it began with may be gone.
+    return config_of(replace(settings, weights="random"), entries)
+
+
+def run_network(run: Path, checkpoint: Path) -> PreTrainedModel:
+    """Return a run's model in fp32 on the CPU, with a checkpoint's weights.
+
+    Raises:
+        CheckpointError: it is damaged, or of another model.
+    """
+    from marco.objectives.causal_lm import CausalLanguageModel
+    from marco.training.checkpoints.loading import load
+
+    tokenizer = Tokenizer.from_folder(run / "tokenizer")
+    network = _empty(run, len(tokenizer), torch.float32)
+    load(
+        checkpoint,
+        model=CausalLanguageModel(network, len(tokenizer)),
+        optimizer=None,
+        tokenizer_fingerprint=tokenizer.fingerprint,
+        restore_rng=False,
+    )
+    return network
+
+
+def _empty(run: Path, vocabulary: int, dtype: torch.dtype) -> PreTrainedModel:
+    from transformers import AutoModelForCausalLM
+
+    network: PreTrainedModel = AutoModelForCausalLM.from_config(
+        run_config(run, vocabulary), dtype=dtype
+    )
+    return network
 
 
 @dataclass(frozen=True)
@@ -57,33 +104,6 @@ class Loaded:
     step: int | None = None
     tokens: int | None = None
     sequence_length: int | None = None
-
-
-def weights_of_run(path: str, root: CausalLanguageModel, tokenizer: Tokenizer) -> str | None:
-    """Read a run's newest sound checkpoint, or the one that ``path`` is, into ``root``.
-
-    Returns the checkpoint's name; None where ``path`` is no run, and nothing was read.
-
-    Raises:
-        CheckpointError: none is sound, or it is of another model or vocabulary.
-    """
-    from marco.training.checkpoints.loading import load
-
-    run = run_of(path)
-    if run is None:
-        return None
-    place = Path(path).expanduser().resolve()
-    found = latest(run / CHECKPOINTS) if place == run else place
-    if found is None:
-        raise CheckpointError(f"model.path={path}: it has no checkpoint that is sound.")
-    load(
-        found,
-        model=root,
-        optimizer=None,
-        tokenizer_fingerprint=tokenizer.fingerprint,
-        restore_rng=False,
-    )
-    return f"{run.parent.name}/{run.name}/{found.name}"
 
 
 @dataclass(frozen=True)
@@ -116,7 +136,6 @@ class ModelChoice:
                 )
         elif (place / CONFIG).is_file():
             self.chosen(place.resolve())
-            check_weights(self.path)
         elif self.checkpoint is not None:
             raise ConfigError(
                 f"model.checkpoint={self.checkpoint}: model.path={self.path} is no run folder (it "
@@ -139,12 +158,8 @@ class ModelChoice:
             CheckpointError: a run without a sound checkpoint, or without the one asked for.
         """
         self.check()
-        place = Path(self.path).expanduser().resolve()
-        if self._is_checkpoint(place):
-            return self._of_run(place.parents[1], place, kernels)
-        if (place / CONFIG).is_file():
-            return self._of_run(place, self.chosen(place), kernels)
-        return self._of_transformers(kernels)
+        place = self.place()
+        return self._of_transformers(kernels) if place is None else self._of_run(*place, kernels)
 
     def data(self) -> Data | None:
         """Return what a run was trained on; None of a model that is no run of ours."""
@@ -185,21 +200,31 @@ class ModelChoice:
             + nearest(str(self.checkpoint), ["last", "best"])
         )
 
-    def _of_run(self, run: Path, checkpoint: Path, kernels: Kernels) -> Loaded:
-        from transformers import AutoModelForCausalLM
+    def place(self) -> tuple[Path, Path] | None:
+        """Return a run's folder and its checkpoint; None of a model that is no run of ours.
 
-        from marco.models.build import config_of
+        Raises:
+            CheckpointError: a run without a sound checkpoint, or without the one asked for.
+        """
+        place = Path(self.path).expanduser().resolve()
+        if self._is_checkpoint(place):
+            return place.parents[1], place
+        if not (place / CONFIG).is_file():
+            return None
+        checkpoint = self.chosen(place)
+        if self.checkpoint in (None, "last"):
+            newest = latest(place / "checkpoints")
+            if newest is None:
+                raise CheckpointError(f"{place} has no checkpoint that is sound.")
+            checkpoint = newest
+        return place, checkpoint
+
+    def _of_run(self, run: Path, checkpoint: Path, kernels: Kernels) -> Loaded:
         from marco.training.checkpoints.loading import load
 
-        if self.checkpoint in (None, "last") and checkpoint.parent == run / "checkpoints":
-            newest = latest(run / "checkpoints")
-            if newest is None:
-                raise CheckpointError(f"{run} has no checkpoint that is sound.")
-            checkpoint = newest
         tree = container(load_config(run))
         tokenizer = self._tokenizer(run / "tokenizer", f"{tree['name']}/{run.name}")
-        shape = config_of(PretrainedModel(str(run)), len(tokenizer))
-        network = AutoModelForCausalLM.from_config(shape, dtype=getattr(torch, self.dtype))
+        network = _empty(run, len(tokenizer), getattr(torch, self.dtype))
         root = self._root(network, len(tokenizer), kernels)
         fingerprint = tokenizer.fingerprint
         found = load(
