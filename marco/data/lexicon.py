@@ -5,6 +5,7 @@ Source and licence: ``marco/assets/README.md``.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import lzma
 import re
@@ -20,6 +21,9 @@ from marco.errors import DataError, nearest
 # leave a name that fits many concepts.
 _COMMA_SEPARATES_NAMES = frozenset({"fa", "gu", "hi", "km", "pa"})
 _COMMA = re.compile(r"\s*[,،]\s*")
+
+
+ASSET = files("marco").joinpath("assets/cldr_lexicon.jsonl.xz")
 
 
 def locales() -> list[str]:
@@ -59,6 +63,29 @@ def names(locale: str) -> dict[str, str]:
     return {concept: name for concept, name in cleaned.items() if uses[name.casefold()] == 1}
 
 
+def everyday(concept: str, english: str, first: str, second: str) -> bool:
+    """Whether a concept is a word to ask for: banana, not "man kneeling" nor a punctuation mark.
+
+    Args:
+        concept: its code points.
+        english: its name in English: a single word.
+        first, second: its names in two languages, not the same, and no descriptions.
+    """
+    return (
+        int(concept.split()[0].removeprefix("U+"), 16) >= 0x2600  # pictures, not punctuation
+        and english.isalpha()
+        and english.isascii()
+        and first.casefold() != second.casefold()
+        and not any(mark in first + second for mark in "(:,/“")
+    )
+
+
+def draw_hash(seed: int, purpose: str, concept: str) -> int:
+    """Return the number, below 2^64, that orders concepts: for "asked" the lowest are asked."""
+    text = f"{seed}\0{purpose}\0{concept}".encode()
+    return int.from_bytes(hashlib.sha256(text).digest()[:8], "big")
+
+
 def _first_name(name: str, english: str, locale: str) -> str:
     if locale in _COMMA_SEPARATES_NAMES and not re.search("[,:]", english):
         name = _COMMA.split(name)[0] or name
@@ -73,9 +100,8 @@ def _first_name(name: str, english: str, locale: str) -> str:
 @lru_cache(maxsize=1)
 def _all_names() -> dict[str, dict[str, str]]:
     """Locale → codepoints → raw name (0.2 s, once)."""
-    asset = files("marco").joinpath("assets/cldr_lexicon.jsonl.xz")
     table: dict[str, dict[str, str]] = {}
-    for line in lzma.decompress(asset.read_bytes()).splitlines():
+    for line in lzma.decompress(ASSET.read_bytes()).splitlines():
         entry = json.loads(line)
         for locale, name in entry["names"].items():
             table.setdefault(locale, {})[entry["codepoints"]] = name

@@ -2,8 +2,9 @@
 
 A *piece* is a range of tokens that are served as targets; its inputs are the same range one token
 earlier (before a source's first token comes its last, an end-of-text). Where documents are `whole`
-a piece is one of them, served as inputs: what follows its last token is no target. Positions restart at every
-piece and after every end-of-text, which is how attention knows that documents are apart.
+a piece is one of them, served as inputs: what follows its last token is no target. Positions
+restart at every piece and after every end-of-text, which is how attention knows that documents are
+apart.
 """
 
 from __future__ import annotations

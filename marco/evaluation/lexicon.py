@@ -7,7 +7,6 @@ answer, so that a short name has no advantage. Chance is one in four.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from marco.data.lexicon import draw_hash, everyday
 from marco.evaluation.intervals import wilson
 from marco.evaluation.items import Item, content_id
 from marco.evaluation.rows import Row
@@ -104,15 +104,15 @@ def draw_choices(
         for concept, english in names(ENGLISH).items()
         if concept in ours
         and concept in theirs
-        and _everyday(concept, english, ours[concept], theirs[concept])
+        and everyday(concept, english, ours[concept], theirs[concept])
     }
     if len(pairs) < OPTIONS:
         return []
-    asked = sorted(pairs, key=lambda concept: _hash(seed, "asked", concept))[:count]
-    others = sorted(pairs, key=lambda concept: _hash(seed, "distractor", concept))
+    asked = sorted(pairs, key=lambda concept: draw_hash(seed, "asked", concept))[:count]
+    others = sorted(pairs, key=lambda concept: draw_hash(seed, "distractor", concept))
     choices = []
     for concept in asked:
-        draw = _hash(seed, "order", concept)
+        draw = draw_hash(seed, "order", concept)
         wrong = _distractors(pairs, concept, others, draw)
         if len(wrong) < OPTIONS - 1:
             continue
@@ -120,16 +120,6 @@ def draw_choices(
         chosen = (*wrong[:answer], concept, *wrong[answer:])
         choices.append(Choice(tuple(pairs[name] for name in chosen), answer))
     return choices
-
-
-def _everyday(concept: str, english: str, first: str, second: str) -> bool:
-    return (
-        int(concept.split()[0].removeprefix("U+"), 16) >= 0x2600  # pictures, not punctuation
-        and english.isalpha()
-        and english.isascii()
-        and first.casefold() != second.casefold()
-        and not any(mark in first + second for mark in "(:,/“")
-    )
 
 
 def _distractors(
@@ -149,11 +139,6 @@ def _distractors(
         if len(found) == OPTIONS - 1:
             break
     return found
-
-
-def _hash(seed: int, purpose: str, concept: str) -> int:
-    text = f"{seed}\0{purpose}\0{concept}".encode()
-    return int.from_bytes(hashlib.sha256(text).digest()[:8], "big")
 
 
 class LexiconChoice:
