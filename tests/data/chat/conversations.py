@@ -30,7 +30,7 @@ MARKED = (
 def chat(*contents: str, system: str | None = None) -> tuple[Message, ...]:
     """Turns of a user and an assistant, after a system prompt or none."""
     turns = [Message((USER, ASSISTANT)[n % 2], text) for n, text in enumerate(contents)]
-    return tuple([*([] if system is None else [Message(SYSTEM, system)]), *turns])
+    return (*([] if system is None else [Message(SYSTEM, system)]), *turns)
 
 
 def rows(path: Path, *entries: Any) -> Path:
