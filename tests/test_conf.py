@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -99,7 +100,17 @@ def shards(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def needed(weights: Path, texts: Path, shards: Path) -> dict[tuple[str, str], list[str]]:
+def chats(tmp_path: Path) -> Path:
+    (tmp_path / "chats").mkdir()
+    turn = {"instruction": "Habari?", "output": "Nzuri."}
+    (tmp_path / "chats" / "swh.jsonl").write_text(json.dumps(turn))
+    return tmp_path / "chats"
+
+
+@pytest.fixture
+def needed(
+    weights: Path, texts: Path, shards: Path, chats: Path
+) -> dict[tuple[str, str], list[str]]:
     """What an option cannot do without on the command line."""
     place = f"model.path={weights}"
     return {
@@ -112,7 +123,16 @@ def needed(weights: Path, texts: Path, shards: Path) -> dict[tuple[str, str], li
             "+data.held_out._target_=marco.data.udhr.Udhr",
             "+data.held_out.languages=[swh]",
         ],
+        ("data", "chat"): [
+            f"data.path={chats}",
+            "tokenizer=qwen2",
+            "+data.held_out._target_=marco.data.udhr.Udhr",
+            "+data.held_out.languages=[swh]",
+        ],
+        ("data", "chat_embedded"): ["tokenizer=qwen2"],
+        ("tokenizer", "chat"): [place, "model=pretrained", "model.grow=true"],
         ("experiment", "smollm2_swahili_yoruba"): [place],
+        ("experiment", "udhr_sft"): [place],
         ("evaluation", "none"): ["callbacks.checkpoint.every_tokens=null"],
     }
 

@@ -55,7 +55,7 @@ def language_files(
             near = nearest(f"{code}.jsonl", [file.name for _, file in matches])
             raise ConfigError(
                 f"data.languages: no file for {get(code).name} ({code}) in {path}.{near} "
-                f"It would be {', '.join(f'{code}.{kind}' for kind in kinds[:-1])} or {code}.{kinds[-1]}."
+                f"It would be {' or '.join(f'{code}.{kind}' for kind in kinds)}."
             )
     return found
 

@@ -3,8 +3,8 @@
 - `openai`: {"messages": [{"role": "user", "content": "…"}, …]}; an answer with "weight": 0 is
   context only. Content may be a list of {"type": "text", "text": "…"}.
 - `sharegpt`: {"conversations": [{"from": "human", "value": "…"}, …], "system": "…"}.
-- `alpaca`: {"instruction": "…", "input": "…", "output": "…", "system": "…", "history": [["…", "…"]]};
-  all but instruction and output may be absent.
+- `alpaca`: {"instruction": "…", "input": "…", "output": "…", "system": "…",
+  "history": [["…", "…"]]}; all but instruction and output may be absent.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from marco.data.chat.messages import NONCHARACTERS, NOT_TEXT, ROLE, Message, Role, Unusable
+from marco.data.chat.messages import NONCHARACTERS, NOT_TEXT, ROLE, Message, Role, UnusableError
 from marco.errors import DataError, nearest
 
 Format = Literal["openai", "sharegpt", "alpaca"]
@@ -63,7 +63,7 @@ def parse(row: Mapping[str, Any], format: Format, place: str) -> list[Message]:
 
     Raises:
         DataError: a key is missing, or holds something else than it should.
-        Unusable: a role that there is no place for, or content that is not text.
+        UnusableError: a role that there is no place for, or content that is not text.
     """
     if format == "alpaca":
         return _alpaca(row, place)
@@ -81,7 +81,7 @@ def parse(row: Mapping[str, Any], format: Format, place: str) -> list[Message]:
         if not isinstance(role, str):
             raise DataError(f"{where}: '{speaker}' should be a text, is {role!r:.40}.")
         if role not in _ROLES:
-            raise Unusable(ROLE)
+            raise UnusableError(ROLE)
         trained = turn.get("weight") is None or bool(turn["weight"])
         messages.append(Message(_ROLES[role], _text(turn[said], f"{where}: '{said}'"), trained))
     return messages
@@ -115,7 +115,7 @@ def _text(value: Any, what: str) -> str:
     if isinstance(value, list):
         parts = [part.get("text") if isinstance(part, Mapping) else part for part in value]
         if not all(isinstance(part, str) for part in parts):
-            raise Unusable(NOT_TEXT)
+            raise UnusableError(NOT_TEXT)
         value = "".join(parts)
     if not isinstance(value, str):
         raise DataError(f"{what} should be a text, is {value!r:.40}.")
@@ -124,7 +124,7 @@ def _text(value: Any, what: str) -> str:
     except UnicodeEncodeError:
         raise DataError(f"{what} has half a surrogate pair, which UTF-8 cannot write.") from None
     if NONCHARACTERS.search(value):
-        raise Unusable(NOT_TEXT)
+        raise UnusableError(NOT_TEXT)
     return unicodedata.normalize("NFC", value)
 
 

@@ -22,7 +22,7 @@ TOO_LONG = "samples whose first answer begins after max_tokens"
 NONCHARACTERS = re.compile("[\ufdd0-\ufdef]")
 
 
-class Unusable(Exception):
+class UnusableError(Exception):
     """A well-formed sample that cannot be trained on; its argument is the reason, from above."""
 
 
@@ -81,18 +81,18 @@ def usable(messages: Sequence[Message]) -> tuple[Message, ...]:
     """Return what of a conversation is trained on: without empty system prompts or a last question.
 
     Raises:
-        Unusable: with the reason.
+        UnusableError: with the reason.
     """
     if messages and messages[0].role == "system" and not messages[0].content.strip():
         messages = messages[1:]
     turns = messages[1:] if messages and messages[0].role == "system" else messages
     for number, message in enumerate(turns):
         if message.role != ("user", "assistant")[number % 2]:
-            raise Unusable(ORDER)
+            raise UnusableError(ORDER)
         if not message.content.strip():
-            raise Unusable(EMPTY)
+            raise UnusableError(EMPTY)
     if turns and turns[-1].role == "user":
         messages = messages[:-1]
     if not any(message.role == "assistant" and message.trained for message in messages):
-        raise Unusable(NO_ANSWER)
+        raise UnusableError(NO_ANSWER)
     return tuple(messages)

@@ -1,4 +1,4 @@
-"""A source of a mix that is conversations in files: `_target_: marco.data.chat.source.ChatSource`."""
+"""A source of a mix, conversations in files: `_target_: marco.data.chat.source.ChatSource`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from marco.data.chat.formats import Format, detect, parse
-from marco.data.chat.messages import ChatCounts, Unusable, usable
+from marco.data.chat.messages import ChatCounts, UnusableError, usable
 from marco.data.chat.rows import read_rows
 from marco.data.chat.text import ChatText, Conversation
 from marco.data.text_files import PACKED
@@ -55,7 +55,7 @@ class ChatSource(ChatText):
                 try:
                     messages = parse(row, format, place)
                     kept = usable(messages)
-                except Unusable as reason:
+                except UnusableError as reason:
                     counts.dropped[str(reason)] += 1
                     continue
                 counts.unanswered += messages[-1].role == "user"

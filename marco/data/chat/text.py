@@ -86,7 +86,7 @@ class ChatText(SourceSettings):
         self._template(where)
 
     def check_tokenizer(self, tokenizer: Callable[[], Tokenizer], where: str) -> None:
-        """Raise ConfigError where the tokenizer has no chat template, nor the tokens for Qwen2's."""
+        """Raise ConfigError where the tokenizer has no template, nor the tokens of Qwen2's."""
         renderer(tokenizer(), self._template(where), f"{where}.template")
 
     def open(self, name: str, language: str, tokenizer: Tokenizer) -> Source:

@@ -107,7 +107,7 @@ DROPPED = {
     "empty question": (openai(*chat("", "b")), EMPTY),
     "null answer": ({"messages": [*openai(*chat("a"))["messages"], {
         "role": "assistant", "content": None}]}, EMPTY),
-    "tool": ({"messages": [{"role": "user", "content": "a"}, {"role": "tool", "content": "b"}]}, ROLE),
+    "tool": ({"messages": [*openai(*chat("a"))["messages"], {"role": "tool", "content": "b"}]}, ROLE),
     "image": ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
               NOT_TEXT),
     "noncharacter": (openai(*chat("a\ufdd0", "b")), NOT_TEXT),
@@ -140,7 +140,7 @@ WRONG = {
         {"messages": [{"role": "user", "text": "a"}]},
         "message 1: should have 'role' and 'content', has role, text",
     ),
-    "a number": ({"messages": [{"role": "user", "content": 3}]}, "'content' should be a text, is 3"),
+    "a number": ({"messages": [{"role": "user", "content": 3}]}, "'content' should be a text, is"),
     "a role that is none": ({"messages": [{"role": 1, "content": "a"}]}, "'role' should be a text"),
     "plain text": ({"text": "a"}, r"no known format of chat data \(keys here: text\)"),
     "no object": (["a"], "a JSON array; write an object a line"),

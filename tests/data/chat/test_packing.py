@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -28,8 +29,7 @@ def opened(*chats: Conversation, max_tokens: int = 64) -> Source:
 def documents(source: Source) -> list[tuple[list[int], list[bool]]]:
     ends = [0, *source.store.ends(0, source.store.documents).tolist()]
     return [
-        (source.store.read(a, b).tolist(), list(source.store.mask(a, b)))
-        for a, b in zip(ends, ends[1:], strict=False)
+        (source.store.read(a, b).tolist(), list(source.store.mask(a, b))) for a, b in pairwise(ends)
     ]
 
 

@@ -103,7 +103,8 @@ def test_an_answer_of_weight_0_is_context() -> None:
 def test_a_template_that_forgets_what_it_wrote_is_refused() -> None:
     only_last = (
         "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' }}"
-        "{% if loop.last and m['role'] == 'assistant' %}{{ '(thinking)' }}{% endif %}{{ m['content'] + '<|im_end|>' }}"
+        "{% if loop.last and m['role'] == 'assistant' %}{{ '(thinking)' }}{% endif %}"
+        "{{ m['content'] + '<|im_end|>' }}"
         "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
     )
     with pytest.raises(
