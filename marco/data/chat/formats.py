@@ -114,9 +114,10 @@ def _text(value: Any, what: str) -> str:
         return ""
     if isinstance(value, list):
         parts = [part.get("text") if isinstance(part, Mapping) else part for part in value]
-        if not all(isinstance(part, str) for part in parts):
+        texts = [part for part in parts if isinstance(part, str)]
+        if len(texts) < len(parts):
             raise UnusableError(NOT_TEXT)
-        value = "".join(parts)
+        value = "".join(texts)
     if not isinstance(value, str):
         raise DataError(f"{what} should be a text, is {value!r:.40}.")
     try:

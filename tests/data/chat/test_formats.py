@@ -107,7 +107,7 @@ DROPPED = {
     "empty question": (openai(*chat("", "b")), EMPTY),
     "null answer": ({"messages": [*openai(*chat("a"))["messages"], {
         "role": "assistant", "content": None}]}, EMPTY),
-    "tool": ({"messages": [*openai(*chat("a"))["messages"], {"role": "tool", "content": "b"}]}, ROLE),
+    "tool": ({"messages": [{"role": "tool", "content": "b"}]}, ROLE),
     "image": ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
               NOT_TEXT),
     "noncharacter": (openai(*chat("a\ufdd0", "b")), NOT_TEXT),
