@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import NoReturn
 
 from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from marco.config import diagnose
 from marco.config.branch import with_parents
 from marco.config.compose import Sources, compose
-from marco.config.resume import load_resumed, resume_value
+from marco.config.earlier import earlier
+from marco.config.relaunch import relaunch, sweep_folder
+from marco.config.resume import load_resumed, resume_value, runs_folder
 from marco.config.run import RunSettings, bind_all
-from marco.config.sweep import is_multirun, split_sweep
+from marco.config.sweep import SWEEP_DIR, is_multirun, plan_sweep
 from marco.errors import ConfigError, MarcoError
 
 Check = Callable[[RunSettings], None]
@@ -27,8 +31,9 @@ def check_command_line(argv: Sequence[str], check: Check) -> list[str]:
     ``argv`` is ``sys.argv[1:]``. Each config is composed, bound and given to ``check``. With
     ``--help``, ``--cfg`` and ``--info`` it is only composed, so nothing heavy is imported; shell
     completion goes through untouched. With ``resume=…`` the saved config is what is checked, and
-    the returned command line makes Hydra use the run's own folder. A MarcoError is printed as
-    ``error: …`` and ends the process with exit code 2.
+    the returned command line makes Hydra use the run's own folder; where it names a sweep, it is
+    that sweep's own command line again. That of any sweep ends with its folder. A MarcoError is
+    printed as ``error: …`` and ends the process with exit code 2.
     """
     try:
         return _checked(list(argv), check)
@@ -70,8 +75,12 @@ def _checked(argv: list[str], check: Check) -> list[str]:
         return argv
     if args.run and args.multirun:
         raise ConfigError("--run and --multirun exclude each other.")
-    multirun = args.multirun or is_multirun(overrides, sources=sources)
-    if resume_value(overrides) is not None:
+    again = _sweep_to_resume(overrides, sources)
+    if again is not None:
+        overrides = relaunch(again, overrides)
+        argv = [*_flags(args), "-m", *overrides]
+    multirun = again is not None or args.multirun or is_multirun(overrides, sources=sources)
+    if again is None and resume_value(overrides) is not None:
         if multirun:
             raise ConfigError("resume continues one run: leave -m away.")
         resumed = load_resumed(overrides, sources=sources)
@@ -84,16 +93,45 @@ def _checked(argv: list[str], check: Check) -> list[str]:
     if whole != overrides:
         argv = [text for text in argv if text not in overrides] + whole
         overrides = whole
-    points = split_sweep(overrides, sources=sources) if multirun else [overrides]
-    for number, point in enumerate(points, start=1):
+    if not multirun:
+        check(bind_all(compose(overrides, sources=sources)))
+        return argv
+    return [*argv, f"{SWEEP_DIR}{quoted(_check_sweep(overrides, sources, check))}"]
+
+
+def _sweep_to_resume(overrides: list[str], sources: Sources) -> Path | None:
+    if resume_value(overrides) is None:
+        return None
+    parsed = diagnose.parse(overrides, OverridesParser.create())
+    return sweep_folder(overrides, runs_folder(parsed, sources))
+
+
+def _flags(args: argparse.Namespace) -> list[str]:
+    given = {name: getattr(args, name) for name in ("config_path", "config_name", "config_dir")}
+    return [
+        text
+        for name, value in given.items()
+        if value is not None
+        for text in (f"--{name.replace('_', '-')}", value)
+    ]
+
+
+def _check_sweep(overrides: list[str], sources: Sources, check: Check) -> Path:
+    """Check every point; returns the sweep's folder, absolute."""
+    sweep = plan_sweep(overrides, sources=sources)
+    for number, point in enumerate(sweep.points, start=1):
         try:
-            check(bind_all(compose(point, sources=sources)))
+            cfg = compose(point, sources=sources)
+            check(bind_all(cfg))
+            if sweep.numbered:
+                earlier(sweep.folder / str(number - 1), cfg)
         except MarcoError as error:
-            if len(points) == 1:
+            if len(sweep.points) == 1:
                 raise
             shown = " ".join(text for text in point if not text.startswith("hydra"))
-            raise ConfigError(f"in run {number} of {len(points)} ({shown}): {error}") from error
-    return argv
+            place = f"in run {number} of {len(sweep.points)} ({shown})"
+            raise ConfigError(f"{place}: {error}") from error
+    return sweep.folder
 
 
 def parse_flags(argv: list[str]) -> argparse.Namespace:

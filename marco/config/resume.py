@@ -56,7 +56,7 @@ def load_resumed(overrides: list[str], *, sources: Sources | None = None) -> Res
         raise ConfigError("resume should be a run folder or 'last'.")
     parsed = diagnose.parse(overrides, OverridesParser.create())
     changes = [override for override in parsed if _is_change(override)]
-    folder = locate_run(wanted, _runs_folder(parsed, sources))
+    folder = locate_run(wanted, runs_folder(parsed, sources))
     cfg = load_config(folder)
     _replace_logger(cfg, changes, parsed, sources)
     for change in changes:
@@ -98,7 +98,7 @@ def resumed_folder(overrides: list[str], *, sources: Sources | None = None) -> P
     if wanted is None:
         return None
     parsed = diagnose.parse(overrides, OverridesParser.create())
-    return _existing(wanted, _runs_folder(parsed, sources))
+    return _existing(wanted, runs_folder(parsed, sources))
 
 
 def _existing(wanted: str, runs: Path) -> Path:
@@ -132,11 +132,12 @@ def _is_change(override: Override) -> bool:
     )
 
 
-def _runs_folder(parsed: Sequence[Override], sources: Sources | None) -> Path:
+def runs_folder(parsed: Sequence[Override], sources: Sources | None) -> Path:
+    """Return where these overrides have runs put."""
     own = [
         str(override.input_line)
         for override in parsed
-        if override.key_or_group == "paths.runs" or override.is_hydra_override()
+        if override.key_or_group in ("paths.runs", "hydra.searchpath")
     ]
     cfg = compose(own, sources=sources, complete=False)
     return Path(str(OmegaConf.select(cfg, "paths.runs"))).expanduser()

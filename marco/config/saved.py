@@ -36,7 +36,7 @@ def save_config(
       one of the ``changeable`` keys, or a secret of the environment. Without it a schedule that
       says ``${tokens}`` would keep the old budget when a resumed run is given another.
     """
-    redact.write(redact.to_yaml(redact.resolved(_with_whole_paths(cfg))), folder / CONFIG)
+    redact.write(redact.to_yaml(redact.resolved(with_whole_paths(cfg))), folder / CONFIG)
     redact.write(redact.to_yaml(_following(cfg, changeable)), folder / INTERPOLATIONS)
     before = folder / OVERRIDES
     kept = before.read_text(encoding="utf-8") if cfg.resume is not None and before.is_file() else ""
@@ -56,12 +56,12 @@ def load_config(folder: Path) -> DictConfig:
 
 def require_secrets(cfg: DictConfig) -> None:
     """Raise ConfigError for secrets that were given on the command line and so were not saved."""
-    for key, value in _leaves(container(cfg)):
+    for key, value in leaves(container(cfg)):
         if isinstance(value, str) and redact.REDACTED in value:
             raise ConfigError(f"{key} is a secret and was not saved: give it again, {key}=…")
 
 
-def _with_whole_paths(cfg: DictConfig) -> DictConfig:
+def with_whole_paths(cfg: DictConfig) -> DictConfig:
     """Return the config with the paths that exist made absolute: resume may be called elsewhere.
 
     Links to runs are followed: ``runs/last`` is about to be another.
@@ -82,8 +82,8 @@ def _following(cfg: DictConfig, changeable: tuple[str, ...]) -> dict[str, str]:
 
     Found by changing each one and looking, which also finds what follows it by a detour.
     """
-    before = dict(_leaves(container(cfg)))
-    written = dict(_leaves(OmegaConf.to_container(cfg, resolve=False)))
+    before = dict(leaves(container(cfg)))
+    written = dict(leaves(OmegaConf.to_container(cfg, resolve=False)))
     follows = {
         key: raw
         for key, raw in written.items()
@@ -95,7 +95,7 @@ def _following(cfg: DictConfig, changeable: tuple[str, ...]) -> dict[str, str]:
         other = copy.deepcopy(cfg)
         with open_dict(other):
             OmegaConf.update(other, key, _different(OmegaConf.select(cfg, key)))
-        after = dict(_leaves(container(other)))
+        after = dict(leaves(container(other)))
         changed = [name for name, value in after.items() if value != before.get(name)]
         for name in changed:
             # Where a whole group is one interpolation, its keys are written at the group.
@@ -110,13 +110,14 @@ def _different(value: Any) -> Any:
     return value + 1 if isinstance(value, (int, float)) else "another value"
 
 
-def _leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the values of nested mappings and lists by their dotted keys."""
     if isinstance(tree, dict):
         for key, value in tree.items():
-            yield from _leaves(value, f"{prefix}.{key}" if prefix else str(key))
+            yield from leaves(value, f"{prefix}.{key}" if prefix else str(key))
     elif isinstance(tree, list):
         for number, value in enumerate(tree):
-            yield from _leaves(value, f"{prefix}.{number}")
+            yield from leaves(value, f"{prefix}.{number}")
     else:
         yield prefix, tree
 

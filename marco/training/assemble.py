@@ -24,9 +24,9 @@ from marco.models.build import parameter_count
 from marco.models.kernels import Backend, install
 from marco.tracking.flops import training_flops_per_token
 from marco.training.context import RunContext
-from marco.training.interrupts import SIGNALS
-from marco.training.launch import cores_each
+from marco.training.cores import cores_each
 from marco.training.module import MarcoModule
+from marco.training.relay import SIGNALS
 
 if TYPE_CHECKING:
     from marco.data.documents import Corpus

@@ -32,6 +32,7 @@ class RunContext:
         mix_changes: what a guardrail changed of the mix on the way, kept in every checkpoint.
         choices: what was decided when the run began (threads, backend), reused on resume.
         interrupt: whether somebody asked the run to stop.
+        given_up: whether a callback ended the run for good before its budget was spent.
     """
 
     folder: Path
@@ -44,6 +45,7 @@ class RunContext:
     mix_changes: list[Raise] = field(default_factory=list)
     choices: dict[str, Any] = field(default_factory=dict)
     interrupt: Interrupt = field(default_factory=Interrupt)
+    given_up: bool = False
 
     @property
     def checkpoints(self) -> Path:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
-import shlex
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +12,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from marco.config import RunSettings, load_config, quoted, resolved
+from marco.config import RunSettings, load_config, resolved
 from marco.errors import CheckpointError
 from marco.mixing.raised import Raise
 from marco.run_folder import MODEL, TOKENIZER
@@ -27,6 +25,7 @@ from marco.training.checkpoint import latest
 from marco.training.checkpoints.files import read_json
 from marco.training.context import MixChanged, RunContext
 from marco.training.finish import finish, report
+from marco.training.folder import resume_hint
 from marco.training.interrupts import InterruptHandlers
 from marco.training.log import set_up_logging
 from marco.training.track import tell_data, tell_end, tell_failure
@@ -121,7 +120,7 @@ def _fit(run: RunSettings, folder: Path) -> int:
             if rank == 0:
                 report(folder)
             return context.interrupt.exit_code
-        if rank == 0:
+        if rank == 0 and not context.given_up:
             tell_end(loggers, module, finish(module, callbacks))
         status = "success"
         return 0
@@ -157,11 +156,3 @@ def _loggers(run: RunSettings, context: RunContext, progress: dict[str, Any]) ->
         resumed_step=progress.get("step"),
     )
     return loggers
-
-
-def resume_hint(folder: Path) -> str:
-    """`resume=<folder>` as the user would type it from here, for the shell and for Hydra."""
-    here = Path.cwd()
-    place = folder.relative_to(here) if folder.is_relative_to(here) else folder
-    plain = re.fullmatch(r"[\w./+-]+", str(place), re.ASCII)
-    return f"resume={place}" if plain else shlex.quote(f"resume={quoted(place)}")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 from pathlib import Path
 
+from marco.config import quoted
 from marco.errors import ConfigError
 
 
@@ -28,3 +31,11 @@ def open_folder(folder: Path, runs: Path) -> None:
         os.replace(beside, link)
     except OSError:  # a file system without links, or a folder called last: a convenience less
         beside.unlink(missing_ok=True)
+
+
+def resume_hint(folder: Path) -> str:
+    """`resume=<folder>` as the user would type it from here, for the shell and for Hydra."""
+    here = Path.cwd()
+    place = folder.relative_to(here) if folder.is_relative_to(here) else folder
+    plain = re.fullmatch(r"[\w./+-]+", str(place), re.ASCII)
+    return f"resume={place}" if plain else shlex.quote(f"resume={quoted(place)}")

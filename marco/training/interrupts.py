@@ -11,7 +11,8 @@ import pytorch_lightning as pl
 import torch
 import torch.distributed as dist
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+from marco.training.relay import SIGNALS
+
 SAME = 2.0  # seconds
 
 

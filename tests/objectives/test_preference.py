@@ -45,9 +45,7 @@ def expected(name: str, c: float, r: float) -> float:
             return (c - r - 1 / 0.6) ** 2
         case "orpo":
             return -c - 0.3 * math.log(sigmoid(math.log(odds(c) / odds(r))))
-    return -0.8 * math.log(sigmoid(2 * (c - r) - 0.5)) - 0.2 * math.log(
-        sigmoid(0.5 - 2 * (c - r))
-    )
+    return -0.8 * math.log(sigmoid(2 * (c - r) - 0.5)) - 0.2 * math.log(sigmoid(0.5 - 2 * (c - r)))
 
 
 LOSSES = {

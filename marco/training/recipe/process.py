@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from marco.errors import ConfigError
-from marco.training.interrupts import SIGNALS
+from marco.training.relay import SIGNALS
 
 LOCK = ".lock"
 #: Seconds that a step of a recipe that was killed may take to save and end.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from marco.config.evaluate import EvaluateSettings
 from marco.tracking.console import console
 from marco.training.checkpoint import checkpoints
 from marco.training.checks import check_settings
+from marco.training.folder import resume_hint
 from marco.training.recipe.commands import Command, commands, in_step, written
 from marco.training.recipe.process import locked, run_step
 from marco.training.recipe.request import Request, parse_request
@@ -88,10 +88,8 @@ def _ready(command: Command) -> list[str]:
 def _say_how_to_go_on(state: State, command: Command, code: int) -> None:
     what = "was interrupted" if code > 128 else "failed"
     console().print(f"The step {command.name} {what}: {command}", soft_wrap=True, markup=False)
-    here, folder = Path.cwd(), state.folder
-    place = folder.relative_to(here) if folder.is_relative_to(here) else folder
-    hint = shlex.join(["python", "train.py", f"resume={written(place)}"])
-    console().print(f"Go on with: {hint}", soft_wrap=True, markup=False)
+    hint = f"Go on with: python train.py {resume_hint(state.folder)}"
+    console().print(hint, soft_wrap=True, markup=False)
 
 
 def _check(
