@@ -82,13 +82,14 @@ def test_what_is_not_there(run: Path, tmp_path: Path) -> None:
 
 
 def test_fine_tuning_from_runs_last_and_loading_what_came_out(run: Path) -> None:
-    runs = run.parents[1]
+    folder = run.parents[2]
     done = train(
-        runs, "experiment=udhr_sft", "data.languages=[swh,eng]", "batch.sequences=2", "tokens=2048",
-        "evaluation=none", "callbacks.checkpoint.every_tokens=null", "batch.sequence_length=256", "logger=none",
+        folder, "experiment=udhr_sft", "data.languages=[swh,eng]", "batch.sequences=2", "tokens=2048",
+        "evaluation=none", "callbacks.checkpoint.every_tokens=null", "batch.sequence_length=256",
+        "logger=none",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    tuned = last(runs)
+    tuned = last(folder)
     assert tuned != run
     assert load_config(tuned).model.path == str(run)  # not runs/last, which is now itself
     from marco.models.kernels import Kernels
