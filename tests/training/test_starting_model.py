@@ -84,9 +84,9 @@ def test_what_is_not_there(run: Path, tmp_path: Path) -> None:
 def test_fine_tuning_from_runs_last_and_loading_what_came_out(run: Path) -> None:
     folder = run.parents[2]
     done = train(
-        folder, "experiment=udhr_sft", "data.languages=[swh,eng]", "batch.sequences=2", "tokens=2048",
+        folder, "experiment=udhr_sft", "data.languages=[swh,eng]", "batch.sequences=2",
         "evaluation=none", "callbacks.checkpoint.every_tokens=null", "batch.sequence_length=256",
-        "logger=none",
+        "logger=none", "tokens=2048",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     tuned = last(folder)
