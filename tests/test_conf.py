@@ -83,6 +83,14 @@ def texts(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def preferences(tmp_path: Path) -> Path:
+    (tmp_path / "preferences").mkdir()
+    line = json.dumps({"prompt": "Haki za", "chosen": " binadamu", "rejected": " rights"})
+    (tmp_path / "preferences" / "swh.jsonl").write_text(line)
+    return tmp_path / "preferences"
+
+
+@pytest.fixture
 def shards(tmp_path: Path) -> Path:
     """One stamped shard of two documents."""
     folder = tmp_path / "shards" / "swh"
@@ -109,10 +117,11 @@ def chats(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def needed(
-    weights: Path, texts: Path, shards: Path, chats: Path
+    weights: Path, texts: Path, shards: Path, chats: Path, preferences: Path
 ) -> dict[tuple[str, str], list[str]]:
     """What an option cannot do without on the command line."""
     place = f"model.path={weights}"
+    answers = ["objective=dpo", "batch.packing=best_fit"]
     return {
         ("model", "pretrained"): [place, "tokenizer=pretrained"],
         ("tokenizer", "pretrained"): [place, "model=pretrained"],
@@ -133,6 +142,19 @@ def needed(
         ("tokenizer", "chat"): [place, "model=pretrained", "model.grow=true"],
         ("experiment", "smollm2_swahili_yoruba"): [place],
         ("experiment", "udhr_sft"): [place],
+        ("data", "preference"): [
+            f"data.path={preferences}",
+            "tokenizer=qwen2",
+            "evaluation=none",
+            "callbacks.checkpoint.every_tokens=null",
+            *answers,
+        ],
+        ("data", "preference_embedded"): answers,
+        **{
+            ("objective", name): ["data=preference_embedded", "batch.packing=best_fit"]
+            for name in ("dpo", "ipo", "orpo", "simpo")
+        },
+        ("experiment", "udhr_dpo"): [place],
         ("evaluation", "none"): ["callbacks.checkpoint.every_tokens=null"],
     }
 

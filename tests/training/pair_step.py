@@ -1,4 +1,4 @@
-"""Two optimizer steps of DPO on a tiny model, cut in any way. A script and a module.
+"""A step or two of DPO on a tiny model, cut in any way. A script and a module.
 
 python pair_step.py OUT STRATEGY MICRO_SEQUENCES
 """
@@ -30,7 +30,7 @@ from marco.training.optimizers import AdamW
 from marco.training.schedules import Constant
 from marco.training.trainer import TrainerSettings
 
-SEQUENCES, LENGTH, END, ROWS, STEPS = 8, 40, 0, 60, 2
+SEQUENCES, LENGTH, END, ROWS = 8, 40, 0, 60
 LANGUAGES = {"eng": 30, "swh": 5, "tha": 11}
 
 
@@ -52,7 +52,12 @@ def source(language: str, pairs: int) -> Source:
 
 
 def steps(
-    settings: TrainerSettings, micro_sequences: int, folder: Path, resume: Path | None = None
+    settings: TrainerSettings,
+    micro_sequences: int,
+    folder: Path,
+    *,
+    count: int = 2,
+    resume: Path | None = None,
 ) -> tuple[dict[str, torch.Tensor], MarcoModule]:
     """Train, and return the last step's gradient, its numbers, and the module."""
     network = QwenModel("qwen2", 32, 48, 2, 4, 2, 64, True, vocab_size=ROWS).build(ROWS, seed=5)
@@ -67,7 +72,7 @@ def steps(
         schedule=Constant(),
         cut=cut,
         length=LENGTH,
-        total_steps=STEPS,
+        total_steps=count,
         flops_per_token=1.0,
         context=RunContext(
             folder, {"seed": 0}, "none", "none", resume_from=resume, choices={"kernels": "torch"}
@@ -75,7 +80,7 @@ def steps(
         objective=objective.loss(),
     )
     equal = dict.fromkeys(LANGUAGES, 1 / 3)
-    schedule = MixSchedule((Segment("", STEPS * SEQUENCES * LENGTH, equal, equal),))
+    schedule = MixSchedule((Segment("", count * SEQUENCES * LENGTH, equal, equal),))
     batches = MixedBatches(
         sources,
         partial(QuotaOrder, schedule, LENGTH),
@@ -83,7 +88,7 @@ def steps(
         pack="best_fit",
         cut=cut,
         seed=3,
-        steps=STEPS,
+        steps=count,
         token_bytes=np.ones(ROWS, np.int64),
     )
     capture = Capture()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import math
 import os
 import subprocess
 import sys
@@ -74,14 +75,18 @@ def test_over_two_processes(whole: dict[str, torch.Tensor], tmp_path: Path, stra
     assert_same(load_file(tmp_path / "found.safetensors"), whole)
 
 
-def test_margins_grow_and_pairs_are_counted(pair_step: ModuleType, tmp_path: Path) -> None:
-    _, module = pair_step.steps(SETTINGS, 8, tmp_path)
-    assert module.last_metrics["train/loss"] < 0.6931471805599453  # where all margins are zero
-    for language, margin in module.language_measures["reward_margin"].items():
-        assert margin > 0, language
-        assert 0.5 < module.language_measures["reward_accuracy"][language] <= 1
-    assert set(module.language_losses) == set(pair_step.LANGUAGES)
-    assert all(entry["documents"] % 2 == 0 for entry in module.ledger_entries.values())
+def test_the_first_step_has_no_margins_and_counts_pairs(
+    pair_step: ModuleType, tmp_path: Path
+) -> None:
+    _, module = pair_step.steps(SETTINGS, 4, tmp_path, count=1)
+    assert module.last_metrics["train/loss"] == pytest.approx(math.log(2), rel=1e-5)
+    margins = module.language_measures["reward_margin"]
+    assert margins == pytest.approx(dict.fromkeys(pair_step.LANGUAGES, 0.0), abs=1e-5)
+    assert module.language_losses.keys() == set(pair_step.LANGUAGES)
+    for language, entry in module.ledger_entries.items():
+        assert entry["documents"] > 0, language
+        assert entry["documents"] % 2 == 0, language
+        assert entry["truncated_tokens"] == 0, language
 
 
 def test_a_second_run_reads_the_cache(
@@ -90,8 +95,9 @@ def test_a_second_run_reads_the_cache(
     caplog.set_level(logging.INFO, "marco.training.reference")
     first, _ = pair_step.steps(SETTINGS, 8, tmp_path / "a")
     second, _ = pair_step.steps(SETTINGS, 8, tmp_path / "b")
-    assert [record.message.split()[-2:] for record in caplog.records][0] == ["computed", "now."]
-    assert "read from" in caplog.records[1].message
+    made, read = (record.message for record in caplog.records)
+    assert made == "Reference: log-probabilities of 46 pairs computed now."
+    assert "read from" in read
     for name, value in first.items():
         assert torch.equal(second[name], value), name
     assert (tmp_path / "a" / FILE).read_bytes() == (tmp_path / "b" / FILE).read_bytes()
