@@ -127,31 +127,33 @@ class _Chat:
             )
 
     def sides(self, pair: Pair) -> Sides:
-        prompt = self._ids(pair.prompt, True)
-        answers = (self._answer(pair, prompt, answer) for answer in (pair.chosen, pair.rejected))
-        chosen, rejected = answers
-        return Sides(prompt, chosen, rejected, ends=False)
+        prompt = self._text(pair.prompt, True)
+        answers = [self._answer(pair, prompt, answer) for answer in (pair.chosen, pair.rejected)]
+        ids = [self._ids(text) for text in (prompt, *answers)]
+        if any(self.end_of_text in found for found in ids):
+            raise ConfigError(
+                f"data: the chat template of {self.name} writes the token that ends documents."
+            )
+        return Sides(ids[0], ids[1], ids[2], ends=False)
 
-    def _answer(self, pair: Pair, prompt: list[int], answer: Sequence[Any]) -> list[int]:
-        whole = self._ids((*pair.prompt, *answer), False)
-        if whole[: len(prompt)] != prompt:
+    def _answer(self, pair: Pair, prompt: str, answer: Sequence[Any]) -> str:
+        whole = self._text((*pair.prompt, *answer), False)
+        if not whole.startswith(prompt):
             raise ConfigError(
                 f"data: the chat template of {self.name} renders a prompt differently where an "
                 "answer follows, so where the answer begins cannot be told."
             )
-        if self.end_of_text in whole:
-            raise ConfigError(
-                f"data: the chat template of {self.name} writes the token that ends documents."
-            )
         return whole[len(prompt) :]
 
-    def _ids(self, messages: Sequence[Any], generation: bool) -> list[int]:
+    def _text(self, messages: Sequence[Any], generation: bool) -> str:
         said = [{"role": role, "content": content} for role, content in messages]
-        return list(
-            self.backend.apply_chat_template(
-                said, add_generation_prompt=generation, tokenize=True, return_dict=False
-            )
+        rendered: str = self.backend.apply_chat_template(
+            said, add_generation_prompt=generation, tokenize=False
         )
+        return rendered
+
+    def _ids(self, text: str) -> list[int]:
+        return list(self.backend(text, add_special_tokens=False)["input_ids"])
 
 
 def _messages(value: list[Any], place: str) -> tuple[Message, ...]:

@@ -61,7 +61,7 @@ def test_what_is_dropped_is_counted(tokenizer: Tokenizer, caplog: pytest.LogCapt
         "Data: eng: dropped 1 pairs with an empty answer",
         "Data: eng: dropped 1 pairs of more than max_tokens",
     ]
-    with pytest.raises(DataError, match="eng: no pairs of answers.*1 pairs of more than"):
+    with pytest.raises(DataError, match=r"eng: no pairs of answers.*1 pairs of more than"):
         paired("eng", pairs[2:3], tokenizer, 20)
 
 

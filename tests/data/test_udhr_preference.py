@@ -48,7 +48,7 @@ def test_rejected_of_another_article() -> None:
 def test_rejected_in_no_order() -> None:
     moved = 0
     for pair in made("shuffled"):
-        assert sorted(str(pair.rejected).split()) == sorted(str(pair.chosen).split())
+        assert sorted(pair.rejected) == sorted(pair.chosen)  # a short end: its letters
         moved += pair.rejected != pair.chosen
     assert moved > 30
 
@@ -81,7 +81,7 @@ def test_without_a_translation_there_is_no_other_language() -> None:
         ("one two three four", 0.5, ("one two", " three four")),
         ("人人生而自由", 0.5, ("人人生", "而自由")),
         ("ทั้งหลาย", 0.25, ("ทั้", "งหลาย")),  # not between a letter and its marks
-        ("กกกกกกกกกก ข", 0.3, ("กกก", "กกกกกกก ข")),  # the only space is far away
+        ("กกกกกกกกกก ข", 0.25, ("กกก", "กกกกกกก ข")),  # the only space is far away
         ("ab", 0.0, ("a", "b")),
     ],
 )
