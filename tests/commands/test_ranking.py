@@ -11,6 +11,7 @@ from page_tags import Tags
 from swept_runs import write_point
 
 from marco.commands import main
+from marco.evaluation.ranking import report
 from marco.evaluation.ranking.report import report_sweep
 
 LANGUAGES = ("eng", "swh", "tha")
@@ -145,7 +146,7 @@ def test_mistakes_are_one_message(
 
 
 def test_the_end_of_a_sweep_never_raises(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     report_sweep(swept(tmp_path / "x-sweep"))
     assert "python train.py" in capsys.readouterr().out
@@ -158,4 +159,7 @@ def test_the_end_of_a_sweep_never_raises(
     assert "not ranked: None of 8 runs has a result: 0: not finished" in capsys.readouterr().out
     (tmp_path / "x-sweep" / "0" / "overrides.txt").write_bytes(b"\xff")
     report_sweep(tmp_path / "x-sweep")
-    assert "UnicodeDecodeError" in capsys.readouterr().out
+    assert "0: it cannot be read: 'utf-8' codec" in capsys.readouterr().out
+    monkeypatch.setattr(report, "build_ranking", lambda folders: 1 / 0)
+    report_sweep(tmp_path / "x-sweep")
+    assert "could not be ranked: ZeroDivisionError" in capsys.readouterr().out

@@ -95,7 +95,7 @@ def build_ranking(
         raise DataError(f"None of {len(runs)} runs has a result: {runs[0].name}: {runs[0].problem}")
     chosen = asked or common
     if not chosen:
-        raise DataError("The runs have no language in common: give those of one kind, or language=")
+        raise DataError("The runs have no language in common: rank those that do.")
     read_of = {run.folder: _read(run.folder, step, measure[0]) for run in ended}
     ordered = order(
         [(setting, [read_of[run.folder] for run in setting.runs]) for setting in finished],
@@ -121,7 +121,7 @@ def build_ranking(
 def report_sweep(folder: Path) -> None:
     """Print the ranking of a sweep that ended, and write it into its folder; never raises.
 
-    A sweep that measured nothing is not ranked, and nothing is said.
+    Where it cannot be ranked, that is said in a line; of a single run nothing is.
     """
     from marco.evaluation.ranking.files import write_ranking
     from marco.evaluation.ranking.show import show

@@ -94,8 +94,10 @@ def _natural(path: Path) -> list[tuple[int, str]]:
 
 def _read(folder: Path, name: str) -> SweepRun:
     written = folder / OVERRIDES
-    overrides = written.read_text(encoding="utf-8").splitlines() if written.is_file() else []
+    overrides: list[str] = []
     try:
+        if written.is_file():
+            overrides = written.read_text(encoding="utf-8").splitlines()
         config = read_config(folder)
         problem = _problem(folder) if config else "it ended before it began: no config.yaml"
     except (ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
