@@ -4,10 +4,11 @@
 
 Settings are three languages of eight items, which vary most and are the same for all; runs vary by
 their seed, in all languages together (standard deviation 0.02 bits per byte), in each (0.01), and
-by item (0.05). "false": the share of repetitions of equal settings in which any was told apart, meant
-to be 0.05 at most. "found": in which one setting that is better by 0.1 was told apart from every
-other one. "alone": the same two if each pair of settings had its own seeds' variance only. The last
-line is JSON. Printed with ``--repetitions 250``, at which 0.05 has a standard error of 0.014:
+by item (0.05). "false": the share of repetitions of equal settings in which any was told apart,
+meant to be 0.05 at most. "found": in which one setting that is better by 0.1 was told apart from
+every other one. "alone": the same two if each pair of settings had its own seeds' variance only.
+The last line is JSON. Printed with ``--repetitions 250``, at which 0.05 has a standard error of
+0.014:
 
 | settings | seeds | false | found | false, alone | found, alone |
 |---|---|---|---|---|---|
