@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -111,9 +112,20 @@ def _check(
                 if first is None:
                     first = cfg
                 elif not Path(str(cfg.model.path)).exists():
-                    cfg.model, cfg.tokenizer = first.model, first.tokenizer
+                    _stand_in(cfg, first)
                 check(bind_all(cfg))
             elif command.do == "evaluate":
                 evaluate = Sources(sources.tree, sources.extra, "evaluate")
                 cfg = compose(list(command.arguments), sources=evaluate)
                 bind_root({"data": None, **container(cfg)}, EvaluateSettings)
+
+
+def _stand_in(cfg: DictConfig, first: DictConfig) -> None:
+    """Give a step whose model is to come the first one's shape and vocabulary, to be checked with.
+
+    A vocabulary that will be made of the first step's text is not there either: another will do.
+    """
+    cfg.model, cfg.tokenizer = copy.deepcopy(first.model), first.tokenizer
+    if str(first.tokenizer._target_).endswith(".EmbeddedTokenizer"):
+        cfg.tokenizer = {"_target_": "marco.tokenizers.qwen2.QwenTokenizer"}
+        cfg.model.vocab_size = None
