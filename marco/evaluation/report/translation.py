@@ -65,7 +65,8 @@ def _with_english(
 
 def _square(found: Mapping[tuple[str, str], float], before: Mapping[tuple[str, str], float]) -> str:
     sources = list(dict.fromkeys(source for source, _ in found))
-    targets = list(dict.fromkeys(target for _, target in found))
+    into = dict.fromkeys(target for _, target in found)
+    targets = sorted(into, key=lambda code: sources.index(code) if code in sources else len(into))
     most = max(map(abs, found.values())) or 1.0
     lines = []
     for source in sources:

@@ -169,7 +169,7 @@ def test_any_to_any_is_a_square_and_english_two_columns(tmp_path: Path) -> None:
     ]
     page = page_of(write_run(tmp_path / "udhr_tiny" / "noon", history(*more)))
     text = flat(page.texts["translation"])
-    assert "arb cmn Chinese 20.0 – Arabic – 40.0" in text
+    assert "cmn arb Chinese – 20.0 Arabic 40.0 –" in text
     assert "from English into English Swahili 12.5 25.0" in text
     strong = [a["style"] for _, a in page.tags if a.get("class") == "level"]
     assert strong == ["--w:0.50", "--w:1.00"]
