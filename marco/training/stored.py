@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from torch.distributed.checkpoint.metadata import MetadataIndex, TensorStorageMetadata
 
-from marco.errors import CheckpointError, ConfigError, MarcoError
+from marco.errors import CheckpointError, ConfigError, MarcoError, nearest
 from marco.models.settings import looks_local
 from marco.models.tensors.config import fitting, read_config
 from marco.models.tensors.weights import DTYPES, Chunk, Stored, Weights, check, of_folder
@@ -134,4 +134,7 @@ def _local(path: str) -> Path:
         return Path(snapshot_download(path, allow_patterns=list(_HUB_FILES)))
     except Exception as error:  # those of its HTTP library, which differs between versions
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ConfigError(f"no folder {path}, and the hub gave no such model: {reason}") from None
+        here = [entry.name for entry in Path().iterdir() if entry.is_dir()]
+        raise ConfigError(
+            f"no folder {path}, and the hub gave no such model.{nearest(path, here)} ({reason})"
+        ) from None

@@ -87,7 +87,7 @@ def test_a_sweep_makes_a_model_each(
 ) -> None:
     output = tmp_path / "merged"
     given = ["method=slerp,task_arithmetic", "base=base", "models=[instruct]", "weights=0.0,1.0"]
-    assert main(["merge", *given, f"output={output}", "dtype=bfloat16"]) == 0
+    assert main(["merge", *given, f"output={output}"]) == 0
     assert sorted(path.name for path in output.iterdir()) == [
         "method-slerp_weights-0.0",
         "method-slerp_weights-1.0",
@@ -100,13 +100,19 @@ def test_a_sweep_makes_a_model_each(
     for method in ("slerp", "task_arithmetic"):
         for weight, end in zip(("0.0", "1.0"), ends, strict=True):
             found = weights(output / f"method-{method}_weights-{weight}")
-            assert all(torch.equal(found[name], end[name].bfloat16()) for name in end), (
-                method,
-                weight,
-            )
+            for name, tensor in end.items():
+                torch.testing.assert_close(found[name], tensor, rtol=0, atol=1e-6)
     assert not (output / "method-slerp_weights-0.0" / "chat_template.jinja").exists()
-    loaded = AutoModelForCausalLM.from_pretrained(output / "method-slerp_weights-0.0")
-    assert loaded.dtype == torch.bfloat16
+
+
+def test_another_type_is_rounded_once(models: Path, tmp_path: Path) -> None:
+    output = tmp_path / "merged"
+    given = ["method=linear", "models=[base,instruct]", "dtype=bfloat16"]
+    assert main(["merge", *given, f"output={output}"]) == 0
+    base, instruct = (weights(models / name) for name in ("base", "instruct"))
+    for name, tensor in weights(output).items():
+        assert torch.equal(tensor, ((base[name] + instruct[name]) / 2).bfloat16())
+    assert AutoModelForCausalLM.from_pretrained(output).dtype == torch.bfloat16
 
 
 def test_dare_is_the_same_twice_however_it_is_sharded(tmp_path: Path) -> None:
@@ -129,7 +135,7 @@ def test_dare_is_the_same_twice_however_it_is_sharded(tmp_path: Path) -> None:
         (["method=linear", "models=[base]"], "needs two models or more"),
         (["method=slerp", "base=base", "models=[continued,instruct]"], "takes models=[other]"),
         (["method=instruction_residual", "base=base", "models=[continued]"], "not 1 models"),
-        (["method=ties", "base=base", "models=[instrct]"], "models[0]: there is no folder instrct"),
+        (["method=ties", "base=base", "models=[instrct]"], "models[0]: no folder instrct, and"),
         (["method=ties", "base=base", "models=[a/b]"], "the hub gave no such model"),
         (["method=ties", "base=base", "models=[instruct]", "density=0"], "density=0"),
         (["method=ties", "base=base", "models=[instruct]", "weights=[1,2]"], "a list of 1"),
