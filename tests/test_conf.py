@@ -20,8 +20,10 @@ from marco.config import (
     container,
 )
 from marco.config.evaluate import EvaluateSettings
+from marco.config.export import ExportSettings
 from marco.config.generate import GenerateSettings
 from marco.config.judge import JudgeSettings
+from marco.config.merge import MergeSettings
 from marco.data.documents import Corpus
 from marco.data.fingerprint import stamp
 from marco.data.virtual import VirtualData
@@ -39,6 +41,11 @@ COMMANDS = {
     "evaluate": (EvaluateSettings, []),
     "generate": (GenerateSettings, ["prompt=Habari"]),
     "judge": (JudgeSettings, ["questions=q.jsonl", "judge.url=http://a:1/v1", "judge.model=b"]),
+}
+#: The roots of those that load no model.
+FILE_COMMANDS = {
+    "export": (ExportSettings, ["run=runs/last"]),
+    "merge": (MergeSettings, ["method=ties", "base=a", "models=[b,c]", "output=d"]),
 }
 SMALL = [
     "model.hidden_size=32",
@@ -194,7 +201,8 @@ def test_every_option_says_when_to_choose_it(path: Path) -> None:
 
 
 def test_every_root_is_a_commands() -> None:
-    assert {path.stem for path in ROOT.glob("*.yaml")} == {"train", "recipe", *COMMANDS}
+    roots = {path.stem for path in ROOT.glob("*.yaml")}
+    assert roots == {"train", "recipe", *COMMANDS, *FILE_COMMANDS}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -207,6 +215,15 @@ def test_every_root_binds(name: str, weights: Path) -> None:
     settings = bind_root({"data": None, **cfg} if name == "evaluate" else cfg, root)
     assert settings.model.path == str(weights)
     assert settings.kernels.backend == "auto"
+    comment = (ROOT / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[0]
+    assert comment.startswith(f"# The root of `marco {name}`")
+
+
+@pytest.mark.parametrize("name", FILE_COMMANDS)
+def test_every_root_without_a_model_binds(name: str) -> None:
+    root, needed = FILE_COMMANDS[name]
+    cfg = container(compose(needed, sources=Sources(name=name)))
+    assert isinstance(bind_root(cfg, root), root)
     comment = (ROOT / f"{name}.yaml").read_text(encoding="utf-8").splitlines()[0]
     assert comment.startswith(f"# The root of `marco {name}`")
 

@@ -19,7 +19,7 @@ class ExportSettings:
     output: Path | None
     dtype: Literal["float32", "bfloat16", "float16"] | None
     max_shard_size: str
-    evaluation: Path | None
+    scores: Path | None
     anchors: list[str]
     push_to_hub: str | None
     private: bool

@@ -113,7 +113,7 @@ def test_a_merged_model_is_exported(finished: Path, tmp_path: Path) -> None:
         (["anchors=[englsh]"], "Unknown language 'englsh'"),
         (["max_shards=1"], "Did you mean 'max_shard_size'?"),
         (["push_to_hub=mine"], "should be <owner>/<name>"),
-        (["evaluation=nowhere"], "No file nowhere"),
+        (["scores=nowhere"], "No file nowhere"),
         (["--push-to-hub", "me/mine"], "there is no token of the Hugging Face hub"),
     ],
 )

@@ -120,8 +120,8 @@ def _name(model: StoredModel, lineage: Lineage | None) -> Path:
 
 
 def _scores(settings: ExportSettings, model: StoredModel) -> tuple[list[Row], list[Aggregate]]:
-    if settings.evaluation is not None:
-        return read_scores(settings.evaluation.expanduser())
+    if settings.scores is not None:
+        return read_scores(settings.scores.expanduser())
     if model.run is not None and model.manifest is not None:
         folder = model.run / "evaluations" / f"step-{model.manifest.step:08d}"
         if folder.is_dir():
