@@ -152,8 +152,8 @@ def needed(
         ("data", "preference"): [
             f"data.path={preferences}",
             "tokenizer=qwen2",
-            "evaluation=none",
-            "callbacks.checkpoint.every_tokens=null",
+            "+data.held_out._target_=marco.data.udhr.Udhr",
+            "+data.held_out.languages=[swh]",
             *answers,
         ],
         ("data", "preference_embedded"): answers,
