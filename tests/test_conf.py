@@ -35,7 +35,9 @@ from marco.training.recipe.run import start
 ROOT = Path(conf_dir())
 ALL = sorted(path for path in ROOT.rglob("*.yaml") if path.parent != ROOT)
 RECIPES = [path for path in ALL if path.parent.name == "recipe"]
-FILES = [path for path in ALL if path not in RECIPES]
+#: W&B's own, in its own format: tests/config/test_wandb_sweep.py.
+SWEEPS = [path for path in ALL if path.parent.name == "wandb_sweep"]
+FILES = [path for path in ALL if path not in RECIPES and path not in SWEEPS]
 #: The roots of commands, what they are bound to, and what they cannot do without.
 COMMANDS = {
     "evaluate": (EvaluateSettings, []),

@@ -292,8 +292,8 @@ class WandbLogger(Logger):  # type: ignore[misc]
         )
 
     def _keeps_artifacts(self) -> bool:
-        wanted = self._settings.artifacts
-        return self.mode == "online" if wanted == "auto" else wanted == "always"
+        wanted, online = self._settings.artifacts, self.mode == "online"
+        return online if wanted == "auto" else wanted == "always"
 
     def log_summary(self, values: Mapping[str, Any]) -> None:
         """Set values of the run's summary (nested mappings of numbers and strings)."""

@@ -37,6 +37,8 @@ def test_yaml_has_exactly_the_fields(name: str, target: type[Any]) -> None:
         ({"project": "a/b"}, r"logger\.project='a/b'"),
         ({"project": ""}, r"logger\.project"),
         ({"mode": "ofline"}, r"logger\.mode='ofline'.*Did you mean 'offline'"),
+        ({"artifacts": "allways"}, r"logger\.artifacts='allways'.*Did you mean 'always'"),
+        ({"upload_gb": -1.0}, r"logger\.upload_gb=-1"),
         ({"tags": ["x" * 65]}, r"logger\.tags"),
         ({"init_timeout": 0}, r"logger\.init_timeout=0"),
         ({"finish_timeout": float("nan")}, r"logger\.finish_timeout=nan"),
