@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from marco.errors import ConfigError, TrainingError
 from marco.mixing import MixSchedule, QuotaOrder, Segment
 from marco.models import QwenModel
 from marco.objectives.causal_lm import CausalLanguageModel
+from marco.tracking.local import ALERTS, LocalLogger
 from marco.training.checkpoint import checkpoints, save
 from marco.training.context import RunContext
 from marco.training.module import MarcoModule
@@ -94,7 +96,7 @@ def run(
     )
     watch = Watch(save_at)
     settings = TrainerSettings("cpu", precision="fp32")
-    trainer = settings.lightning(1, [stability, watch], [], folder)
+    trainer = settings.lightning(1, [stability, watch], [LocalLogger(folder)], folder)
     trainer.fit(module, DataLoader(batches, batch_size=None))
     return module, watch.weights
 
@@ -128,6 +130,10 @@ def test_several_in_a_row_roll_back(tmp_path: Path) -> None:
     assert module.step == 16
     assert module.positions["swh"][0] == 32  # the data went on
     assert list(checkpoints(module.context.checkpoints)) == [5]
+    alerts = [json.loads(line) for line in (tmp_path / ALERTS).read_text().splitlines()]
+    assert [alert["title"] for alert in alerts] == ["Loss spike", "Loss spike", "Rolled back"]
+    assert "step 10: skipped: loss 100.000" in alerts[0]["text"]
+    assert "step-00000005" in alerts[2]["text"]
 
 
 def test_no_checkpoint_to_go_back_to(tmp_path: Path) -> None:

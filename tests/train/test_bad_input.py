@@ -234,3 +234,6 @@ def test_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
     assert kept in done.stderr
     assert (run / "checkpoints" / kept / "manifest.json").exists()
     assert not (run / "checkpoints" / f"step-{record['step']:08d}").exists()
+    (alert,) = map(json.loads, (run / "alerts.jsonl").read_text().splitlines())
+    assert (alert["level"], alert["title"]) == ("error", "Training went wrong")
+    assert f"Step {record['step']}: loss" in alert["text"]
