@@ -56,6 +56,20 @@ def test_wandb_takes_it(path: Path) -> None:
     assert len(commands(sweep)) == RUNS[path.stem]
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_it_sweeps_what_hydra_sweeps_under_that_name(path: Path) -> None:
+    sweep = read(path)
+    params = read(path.parents[1] / "sweep" / path.name)["hydra"]["sweeper"]["params"]
+    fixed = dict(word.split("=") for word in sweep["command"] if "=" in word)
+    mine = {key: each["values"] for key, each in sweep["parameters"].items()} | fixed
+    assert mine == {key: yaml_values(value) for key, value in params.items()}
+
+
+def yaml_values(text: str) -> Any:
+    values = [yaml.safe_load(value) for value in str(text).split(",")]
+    return values if len(values) > 1 else values[0]
+
+
 def test_the_schema_finds_mistakes() -> None:
     sweep = read(FILES[0])
     for wrong in ({"method": "grind"}, {"parameters": {}}, {"parameters": {"seed": {"vals": [1]}}}):
