@@ -9,7 +9,7 @@ import pytest
 from bench.plan_memory import measure
 from marco.config import bind_all, compose
 from marco.models.build import config_of
-from marco.planning.process import FIGURES, PRIMITIVE, process_of
+from marco.planning.process import FIGURES, GAPS, PRIMITIVE, process_of
 
 #: `udhr_tiny`'s model, text and batch: three steps and an evaluation of its own two tasks.
 SHAPE = (
@@ -32,7 +32,7 @@ def test_evaluations_count_where_there_are_any() -> None:
     def parts(*overrides: str) -> tuple[int, int, int]:
         run = bind_all(compose(["experiment=udhr_tiny", *overrides]))
         found = process_of(run, config_of(run.model, 1000), 7, languages=29)
-        assert found.gaps == (2 * 4 * 1024 * 96 if run.trainer.keep_pages else 0)
+        assert found.gaps == (GAPS * 4 * 1024 * 96 if run.trainer.keep_pages else 0)
         always = found.step + found.gaps + found.framework + found.text
         assert found.total == always + found.products + found.tasks + found.figures
         return found.products, found.tasks, found.figures
