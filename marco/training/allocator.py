@@ -12,7 +12,7 @@ _LARGEST_THRESHOLD = 32 * 2**20  # glibc refuses more
 
 
 def keep_pages() -> bool:
-    """Ask glibc to serve blocks of up to 32 MiB from the heap and never to trim it; False elsewhere.
+    """Ask glibc to serve blocks up to 32 MiB from the heap and never to trim it; False elsewhere.
 
     By default blocks over 128 KiB, or what was freed since, are mapped afresh, zeroed by the kernel
     page by page, and returned when freed: each temporary of a training step pays for that again.
