@@ -164,6 +164,8 @@ def needed(
             for name in ("dpo", "ipo", "orpo", "simpo")
         },
         ("experiment", "udhr_dpo"): [place],
+        ("experiment", "marco/sft"): [place, f"data.path={chats}", "model.grow=true"],
+        ("experiment", "marco/dpo"): [place, f"data.path={preferences}", "model.grow=true"],
         ("evaluation", "none"): ["callbacks.checkpoint.every_tokens=null"],
     }
 
@@ -186,10 +188,12 @@ def test_every_option(path: Path, needed: dict[tuple[str, str], list[str]]) -> N
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_every_recipe(path: Path) -> None:
-    overrides = [f"recipe={path.stem}", "logger=none"]
+def test_every_recipe(path: Path, chats: Path, preferences: Path) -> None:
+    published = path.stem.startswith("marco_")  # on data that never was
+    text = [f"sft.data.path={chats}", f"dpo.data.path={preferences}"] if published else []
+    overrides = [f"recipe={path.stem}", "logger=none", *text]
     assert start([*overrides, "recipe.dry_run=true"], Sources(), check_run) == 0
-    if path.stem.startswith("marco_"):  # their data was never published
+    if published:
         with pytest.raises(ConfigError, match=r"in step stage1 .*not trained on"):
             start(overrides, Sources(), check_run)
 
