@@ -26,9 +26,12 @@ TEXT = 40_000_000
 PRIMITIVE = 1_300_000
 #: Products of training, held-out text and word translation, whose rows have few widths.
 FEW_PRIMITIVES = 48
-#: Task sets: lm-eval's index and what it prepares (70), the language identifier (70), requests
-#: and answers (30).
-TASKS = 170_000_000
+#: Task sets: lm-eval's index and what it prepares (70), requests and answers (30).
+TASKS = 100_000_000
+#: The language identifier's table, which task sets and samples look at.
+IDENTIFIER = 70_000_000
+#: What samples at the end take to be written.
+SAMPLES = 30_000_000
 #: Heat map and tables that a logger gets after each evaluation, for each language in them.
 FIGURES = 1_500_000
 
@@ -43,7 +46,8 @@ class Process:
         gaps: of a heap that keeps its pages (`trainer.keep_pages`), between the step's tensors.
         framework, text: always there.
         products: oneDNN's compiled products, one for every shape of its operands.
-        tasks, figures: of evaluations, where there are any; figures are drawn for a logger.
+        tasks, identifier, samples, figures: of evaluations, where there are any; figures are drawn
+            for a logger.
     """
 
     step: int
@@ -52,6 +56,8 @@ class Process:
     text: int
     products: int
     tasks: int
+    identifier: int
+    samples: int
     figures: int
 
     @property
@@ -65,6 +71,7 @@ def process_of(run: RunSettings, config: PreTrainedConfig, step: int, languages:
     largest = config.hidden_size * max(config.vocab_size, config.intermediate_size)
     evaluation = run.evaluation if run.evaluation is not None and run.evaluation.enabled else None
     tasks = evaluation is not None and bool(evaluation.tasks)
+    samples = evaluation is not None and run.callbacks.get("samples") is not None
     shown = run.logger is not None and not isinstance(run.logger, LocalOnly)
     return Process(
         step=step,
@@ -73,5 +80,7 @@ def process_of(run: RunSettings, config: PreTrainedConfig, step: int, languages:
         text=TEXT,
         products=PRIMITIVE * (PRIMITIVES if tasks else FEW_PRIMITIVES),
         tasks=TASKS if tasks else 0,
+        identifier=IDENTIFIER if tasks or samples else 0,
+        samples=SAMPLES if samples else 0,
         figures=FIGURES * languages if evaluation is not None and shown else 0,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from bench.plan_memory import measure
 from marco.config import bind_all, compose
 from marco.models.build import config_of
-from marco.planning.process import FIGURES, GAPS, PRIMITIVE, process_of
+from marco.planning.process import FIGURES, GAPS, PRIMITIVE, Process, process_of
 
 #: `udhr_tiny`'s model, text and batch: three steps and an evaluation of its own two tasks.
 SHAPE = (
@@ -29,17 +30,19 @@ def test_a_runs_peak_above_its_imports(tmp_path: Path) -> None:
 
 
 def test_evaluations_count_where_there_are_any() -> None:
-    def parts(*overrides: str) -> tuple[int, int, int]:
+    def parts(*overrides: str) -> Process:
         run = bind_all(compose(["experiment=udhr_tiny", *overrides]))
         found = process_of(run, config_of(run.model, 1000), 7, languages=29)
         assert found.gaps == (GAPS * 4 * 1024 * 96 if run.trainer.keep_pages else 0)
-        always = found.step + found.gaps + found.framework + found.text
-        assert found.total == always + found.products + found.tasks + found.figures
-        return found.products, found.tasks, found.figures
+        assert found.total == sum(asdict(found).values()) > found.framework + found.text
+        return found
 
     tasks, none = parts(), parts("evaluation=none", "trainer.keep_pages=false")
     default = parts("evaluation=default")
     unseen = parts("logger=none")
-    assert tasks[0] == 128 * PRIMITIVE > default[0] == none[0]
-    assert tasks[1] > default[1] == none[1] == 0
-    assert tasks[2] == default[2] == 29 * FIGURES > none[2] == unseen[2] == 0
+    unsampled = parts("evaluation=default", "callbacks.samples=null")
+    assert tasks.products == 128 * PRIMITIVE > default.products == none.products
+    assert tasks.tasks > default.tasks == none.tasks == 0
+    assert tasks.identifier == default.identifier > unsampled.identifier == none.identifier == 0
+    assert default.samples > unsampled.samples == none.samples == 0
+    assert tasks.figures == default.figures == 29 * FIGURES > none.figures == unseen.figures == 0
