@@ -77,7 +77,14 @@ def test_everything_is_over_tokens(finished: Path, records: Records) -> None:
     keys = {key for line in history(records).values() for key in line} - {"tokens"}
     assert keys
     for key in keys:
-        assert axes[f"{key.partition('/')[0]}/*"] == "tokens"
+        namespace, slash, _ = key.partition("/")
+        assert axes[f"{namespace}/*" if slash else key.partition(".")[0]] == "tokens"
+
+
+def test_the_report_is_attached(finished: Path, records: Records) -> None:
+    (path,) = [line["report.path"] for line in history(records).values() if "report.path" in line]
+    (files,) = (finished / "wandb").glob("*run-*-*/files")
+    assert (files / path).read_bytes() == (finished / "report.html").read_bytes()
 
 
 def test_ledger_alert_and_no_artifact_of_an_offline_run(finished: Path, records: Records) -> None:
