@@ -26,7 +26,7 @@ class Pruning(pl.Callback):  # type: ignore[misc]
     """Tells the study of the sweep every evaluation, and stops by the median rule.
 
     A run is given up where its best macro bits per byte so far are worse than the median, over the
-    earlier trials, of what they had after as many tokens. It then ends without a summary, and
+    finished trials, of what they had after as many tokens. It then ends without a summary, and
     `pruned.json` says when and at what. A run outside a search is left alone. It comes after
     `EvalSweep` in the list.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from concurrent.futures import wait
 from pathlib import Path
 
 import psutil
@@ -59,10 +60,10 @@ def launch(
             executor.submit(execute_job, first + number, overrides, context, config, task, state)
             for number, overrides in enumerate(job_overrides)
         ]
-        returns: list[JobReturn] = [future.result() for future in futures]
+        wait(futures)  # all of them, before one raises
     if relay.number:
         raise KeyboardInterrupt(relay.number)
-    return returns
+    return [future.result() for future in futures]
 
 
 def jobs_here(cores: int) -> int:

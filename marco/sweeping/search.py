@@ -113,9 +113,8 @@ def _say_best(study: optuna.Study, folder: Path) -> None:
         state: sum(trial.state == state for trial in study.get_trials(deepcopy=False))
         for state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
     }
-    log.info(
-        "%d trials: %d finished, %d pruned, %d failed.", sum(counts.values()), *counts.values()
-    )
+    numbers = tuple(counts.values())
+    log.info("%d trials: %d finished, %d pruned, %d failed.", sum(numbers), *numbers)
     if not counts[TrialState.COMPLETE]:
         return
     best = study.best_trial

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -90,7 +90,8 @@ def _receive(number: int, frame: FrameType | None) -> None:
 
 
 def _write(descriptor: int, line: str) -> None:
-    os.write(descriptor, f"{line}\n".encode())  # in one piece, whoever else writes
+    with suppress(OSError):  # nobody reads any more
+        os.write(descriptor, f"{line}\n".encode())  # in one piece, whoever else writes
 
 
 def _flush() -> None:

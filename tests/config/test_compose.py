@@ -139,7 +139,7 @@ def test_sweep_points_keep_hydras_own_overrides(sources: Sources, tmp_path: Path
 def test_a_sweep_over_nothing_is_an_error(sources: Sources) -> None:
     with pytest.raises(ConfigError, match="matches nothing"):
         split_sweep(["model=glob(z*)"], sources=sources)
-    with pytest.raises(ConfigError, match="optuna"):
+    with pytest.raises(ConfigError, match="hydra/sweeper=search"):
         split_sweep(["optimizer.lr=interval(0,1)"], sources=sources)
 
 
