@@ -126,6 +126,7 @@ seed: 1
 tokens: 4096
 batch: {sequence_length: 32, sequences: 4, micro_sequences: 2}
 resume: null
+branch: null
 tags: [a, b]
 """,
     "model/tiny": "_target_: toy_settings.Model\nhidden_size: 64\nlayers: 2\ndtype: fp32\n",
