@@ -14,6 +14,7 @@ FAST = (
     "debug=fast",
     "data.languages=[eng,swh,tha]",
     "logger=none",
+    "callbacks.samples=null",
     "tokenizer.vocab_size=512",
     "model.hidden_size=32",
     "model.intermediate_size=64",
