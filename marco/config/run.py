@@ -64,8 +64,8 @@ class Batch:
 class RunSettings:
     """Everything a run is made of, checked. Groups hold their settings objects."""
 
-    OPTIONAL: ClassVar = frozenset({"logger", "evaluation"})
-    """Groups that may be null: switched off."""
+    OPTIONAL: ClassVar = frozenset({"adapter", "logger", "evaluation"})
+    """Groups that may be null, or not there: switched off."""
 
     name: str
     """The experiment; also the folder under ``paths.runs``."""
@@ -89,6 +89,8 @@ class RunSettings:
     trainer: Any
     logger: Any
     evaluation: Any
+    adapter: Any
+    """What is trained in place of the weights; null: the weights."""
     callbacks: dict[str, Any]
     """Name → Deferred, in the order of the config; those switched off are absent."""
 
@@ -146,16 +148,16 @@ def bind_root(cfg: DictConfig | Mapping[str, Any], root: type[Root]) -> Root:
         if key not in names:
             known = list(dotted_keys({name: tree.get(name) for name in names}))
             raise ConfigError(f"unknown key '{key}'.{nearest_key(key, known)}")
-    missing = [name for name in names if name not in tree]
+    optional: frozenset[str] = getattr(root, "OPTIONAL", frozenset())
+    missing = [name for name in names if name not in tree and name not in optional]
     if missing:
         raise ConfigError(f"{', '.join(missing)} must be given.")
     bound: dict[str, Any] = {}
-    optional: frozenset[str] = getattr(root, "OPTIONAL", frozenset())
     for name in names:
         if name == "callbacks":
             bound[name] = bind_named(_mapping(tree[name], name), name)
         elif hints[name] is Any or hints[name] is Paths:
-            bound[name] = _group(tree[name], name, optional)
+            bound[name] = _group(tree.get(name), name, optional)
         else:
             bound[name] = convert(tree[name], hints[name], name, bind_node)
     return root(**bound)

@@ -136,9 +136,13 @@ def initialise(model: PreTrainedModel, initialiser: Initialiser, seed: int) -> N
                     nn.init.trunc_normal_(parameter, 0.0, std, -bound, bound, generator=generator)
 
 
-def parameter_count(model: nn.Module) -> int:
-    """Number of distinct parameters; tied ones count once."""
-    return sum(parameter.numel() for parameter in model.parameters())
+def parameter_count(model: nn.Module, trained: bool = False) -> int:
+    """Number of distinct parameters, or of those that are trained; tied ones count once."""
+    return sum(
+        parameter.numel()
+        for parameter in model.parameters()
+        if parameter.requires_grad or not trained
+    )
 
 
 def _random(config: PreTrainedConfig, initialiser: Initialiser, seed: int) -> PreTrainedModel:

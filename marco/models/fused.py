@@ -11,10 +11,19 @@ import copy
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from marco.models.attention import register
-from marco.models.fused_layers import ATTENTIONS, LAYERS, MLPS, NORMS, SILU, FusedLayer
+from marco.models.fused_layers import (
+    ATTENTIONS,
+    LAYERS,
+    MLPS,
+    NORMS,
+    SILU,
+    FusedLayer,
+    FusedLinear,
+)
 from marco.models.operations import operations
 
 
@@ -31,8 +40,17 @@ def fuse(network: PreTrainedModel, backend: Literal["triton", "torch", "native"]
         if type(module) in fusable:
             module.__class__ = fusable[type(module)]
             module.fused = ops
+    for module in [base for layer in layers for base in _adapted(layer)]:
+        module.__class__ = FusedLinear
+        module.fused = ops
     _own_config(network)._attn_implementation = register()
     return f"Kernels: {backend}, {len(layers)} fused layers."
+
+
+def _adapted(layer: nn.Module) -> list[Any]:
+    """The linear layers inside of adapters, which call them."""
+    inner = (getattr(module, "base_layer", None) for module in layer.modules())
+    return [module for module in inner if type(module) is nn.Linear]
 
 
 def why_not(network: PreTrainedModel) -> str | None:

@@ -139,6 +139,16 @@ class FusedQwen3Norm(FusedNorm, Qwen3RMSNorm):  # type: ignore[misc]
     """Qwen3's."""
 
 
+class FusedLinear(nn.Linear):
+    """A linear layer that an adapter wraps."""
+
+    fused: Operations
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., in] to [..., out]."""
+        return self.fused.linears(x, [self.weight], [self.bias])[0]
+
+
 LAYERS: dict[type[nn.Module], type[nn.Module]] = {
     Qwen2DecoderLayer: FusedQwen2Layer,
     Qwen3DecoderLayer: FusedQwen3Layer,

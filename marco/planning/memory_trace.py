@@ -9,7 +9,6 @@ are counted as they are, whatever the backend keeps.
 from __future__ import annotations
 
 import copy
-import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +26,7 @@ from marco.kernels.torch_path.attention import Packing
 from marco.kernels.torch_path.embedding import Tie, embedding
 from marco.models.fused import fuse, layers_of
 from marco.models.kernels import Backend
+from marco.models.recompute import Recompute, recompute
 from marco.planning.trace import ATTENTION, attend_on_shapes, register_attention
 
 #: Layers of the two models that are traced; the peaks of any other depth lie on a line with these.
@@ -43,7 +43,7 @@ class StepShape:
         backend: of the layers' operations. `native` keeps what `torch` does, and compiled layers
             are taken to keep what transformers' own do.
         fused_loss: the head's loss without whole logits, or transformers' way with them.
-        checkpointing: each layer is computed again in the backward.
+        checkpointing: each layer, or every other one, is computed again in the backward.
     """
 
     rows: int
@@ -51,7 +51,7 @@ class StepShape:
     precision: str
     backend: Backend
     fused_loss: bool
-    checkpointing: bool
+    checkpointing: Recompute
 
 
 @dataclass(frozen=True)
@@ -101,10 +101,7 @@ def _trace(config: PreTrainedConfig, shape: StepShape, layers: int) -> list[int]
     with FakeTensorMode(allow_non_fake_inputs=True), _Living() as living:
         network = AutoModelForCausalLM.from_config(config, dtype=dtype)
         network.train()
-        if shape.checkpointing:
-            with warnings.catch_warnings():  # transformers 5.24 gives it another name
-                warnings.simplefilter("ignore", FutureWarning)
-                network.gradient_checkpointing_enable({"use_reentrant": False})
+        recompute(network, shape.checkpointing)
         _install(network, shape.backend)
         for _ in range(2):
             living.begin()

@@ -22,6 +22,7 @@ from marco.mixing import MixSchedule
 from marco.mixing.raised import Raise, raised
 from marco.models.build import parameter_count
 from marco.models.kernels import Backend, install
+from marco.models.recompute import recompute
 from marco.tracking.flops import training_flops_per_token
 from marco.training.context import RunContext
 from marco.training.cores import cores_each
@@ -86,16 +87,16 @@ def read_text(run: RunSettings, changes: Sequence[Raise] = ()) -> Text:
 def build_module(run: RunSettings, text: Text, context: RunContext) -> MarcoModule:
     """Build model, root module and LightningModule; the optimizer comes with the trainer."""
     network = run.model.build(len(text.tokenizer), run.seed)
+    if run.adapter is not None:
+        run.adapter.put_into(network, run.seed)
+    run.optimizer.freeze_in(network)
     if run.trainer.precision == "bf16-master":
         for parameter in network.parameters():  # not the rotary angles, which need fp32
             parameter.data = parameter.data.to(torch.bfloat16)
     network.train()  # from_pretrained leaves it in evaluation mode
-    if run.trainer.gradient_checkpointing:
-        network.gradient_checkpointing_enable({"use_reentrant": False})
+    recompute(network, run.trainer.gradient_checkpointing)
     backend: Backend = context.choices["kernels"]
-    log.info(
-        "Model: %s, %s parameters.", network.config.model_type, f"{parameter_count(network):,}"
-    )
+    log.info("Model: %s, %s.", network.config.model_type, _parameters(network))
     log.info("%s", install(network, backend, run.kernels.autotune))
     root = run.objective.wrap(network, len(text.tokenizer), backend)
     return MarcoModule(
@@ -111,6 +112,12 @@ def build_module(run: RunSettings, text: Text, context: RunContext) -> MarcoModu
         stages=text.schedule.stages,
         objective=run.objective.loss(),
     )
+
+
+def _parameters(network: PreTrainedModel) -> str:
+    every, trained = parameter_count(network), parameter_count(network, trained=True)
+    share = "" if trained == every else f", of which {trained:,} are trained ({trained / every:.2%})"
+    return f"{every:,} parameters{share}"
 
 
 def cut_of(run: RunSettings) -> Cut:

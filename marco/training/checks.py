@@ -36,6 +36,8 @@ def check_settings(run: RunSettings) -> None:
     """As `check_run`, but for what this machine must have: what a plan asks."""
     run.model.check()
     run.tokenizer.check()
+    if run.adapter is not None:
+        run.adapter.check()
     run.mix.check(run.data.source_names())
     run.mix.check_budget(run.tokens)
     if run.evaluation is not None:

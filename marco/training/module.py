@@ -33,6 +33,7 @@ from marco.training.optimizers import AdamW
 from marco.training.parallel import shard
 from marco.training.reference import reference_table
 from marco.training.schedules import Schedule
+from marco.training.weight_average import forget
 
 
 class MarcoModule(pl.LightningModule):  # type: ignore[misc]
@@ -204,6 +205,8 @@ class MarcoModule(pl.LightningModule):  # type: ignore[misc]
                 tokenizer_fingerprint=self.context.tokenizer_fingerprint,
                 restore_rng=self.context.resume_from is not None,
             )
+            if self.optimizer_settings.ema is None:
+                forget(self.trainer.optimizers[0])
             if self.context.resume_from is not None and not loaded.rng_restored:
                 seed = self.context.config["seed"] + self.step * self.world_size + self.global_rank
                 pl.seed_everything(seed % 2**32, verbose=False)
@@ -316,7 +319,7 @@ class MarcoModule(pl.LightningModule):  # type: ignore[misc]
     ) -> None:
         """One step at the config's learning rate; counts it."""
         for group in optimizer.param_groups:
-            group["lr"] = self.learning_rate(self.step)
+            group["lr"] = self.learning_rate(self.step) * group["lr_scale"]
         optimizer.step(closure=optimizer_closure)
         self.step += 1
         self.positions = dict(zip(self.languages, self._next_positions.tolist(), strict=True))

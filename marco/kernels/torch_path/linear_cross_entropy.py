@@ -76,8 +76,10 @@ def _gradients(
     z_loss: float,
     label_smoothing: float,
     rows: int,
+    need_weight: bool,
 ) -> tuple[Tensor, Tensor]:
-    made = _run(hidden, weight, targets, z_loss, label_smoothing, rows, upstream)
+    settings = (z_loss, label_smoothing, rows)
+    made = _run(hidden, weight, targets, *settings, upstream, need_weight)
     return made[1], made[2]
 
 
@@ -88,7 +90,7 @@ def _(hidden: Tensor, *args: Any) -> Tensor:
 
 @_gradients.register_fake
 def _(upstream: Tensor, hidden: Tensor, weight: Tensor, *args: Any) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(hidden), weight.new_empty(weight.shape)
+    return torch.empty_like(hidden), weight.new_empty(weight.shape if args[-1] else 0)
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -99,8 +101,9 @@ def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
     gradients = native.on(_gradients) if ctx.native else _gradients
-    hidden, weight = gradients(upstream, *ctx.saved_tensors, *ctx.settings)
-    return hidden, weight, None, None, None, None
+    need_weight = ctx.needs_input_grad[1]
+    hidden, weight = gradients(upstream, *ctx.saved_tensors, *ctx.settings, need_weight)
+    return hidden, weight if need_weight else None, None, None, None, None
 
 
 _losses.register_autograd(_backward, setup_context=_remember)
@@ -124,7 +127,8 @@ class _WithGradients(torch.autograd.Function):
         factors = torch.full(targets.shape, upstream, dtype=_sums(hidden.dtype))
         factors = factors.to(hidden.device)
         settings = (z_loss, label_smoothing, rows)
-        losses, *gradients = _run(hidden, weight, targets, *settings, factors)
+        need_weight = ctx.needs_input_grad[1]
+        losses, *gradients = _run(hidden, weight, targets, *settings, factors, need_weight)
         ctx.made = factors, *gradients
         return losses
 
@@ -133,7 +137,8 @@ class _WithGradients(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         made, ctx.made = ctx.made, None  # given away: autograd need not copy them
         if made is not None and torch.equal(made[0], upstream):
-            return made[1], made[2], None, None, None, None, None
+            d_weight = made[2] if ctx.needs_input_grad[1] else None
+            return made[1], d_weight, None, None, None, None, None
         return *_backward(ctx, upstream), None
 
 
@@ -181,8 +186,9 @@ def _run(
     label_smoothing: float,
     rows: int,
     upstream: Tensor | None,
+    need_weight: bool = True,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Losses, and with `upstream` [tokens] the gradients of hidden and weight too."""
+    """Losses, and with `upstream` [tokens] the gradients of hidden and, if needed, weight too."""
     dtype, wide = hidden.dtype, _sums(hidden.dtype)
     # Before the weight's gradient, whose place in the heap the next step should find whole.
     size = chunk_tokens(hidden.shape[0], rows)
@@ -190,7 +196,7 @@ def _run(
     losses = hidden.new_empty(hidden.shape[0], dtype=wide)
     d_hidden = torch.empty_like(hidden) if upstream is not None else hidden.new_empty(0)
     d_weight = hidden.new_empty(0)
-    if upstream is not None:
+    if upstream is not None and need_weight:
         d_weight = weight.new_empty(weight.shape, dtype=wide)
         d_weight[rows if hidden.shape[0] else 0 :].zero_()
     tiles = _tiles(rows)
@@ -212,8 +218,9 @@ def _run(
         for tile in tiles:
             d_logits, head = logits[:, tile], weight[tile].to(dtype)
             d_some.add_(d_logits @ head)
-            product = d_logits.T @ some
-            d_weight[tile] = product if part.start == 0 else d_weight[tile].add_(product)
+            if need_weight:
+                product = d_logits.T @ some
+                d_weight[tile] = product if part.start == 0 else d_weight[tile].add_(product)
             if following is not None:  # the tile is cast once for both chunks
                 coming = hidden[following]
                 torch.mm(coming, head.T, out=room[: coming.shape[0], tile])

@@ -28,7 +28,7 @@ from marco.training.checkpoints.stored import check_dtype
 _WRAPPERS = ("_orig_mod.", "_checkpoint_wrapped_module.")  # torch.compile, activation checkpointing
 # How the arithmetic is carried out is this run's choice, not the saved one's.
 _NOT_RESTORED = frozenset(
-    {"params", "param_names", "fused", "foreach", "capturable", "differentiable"}
+    {"params", "param_names", "fused", "foreach", "capturable", "differentiable", "lr_scale"}
 )
 
 
