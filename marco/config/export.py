@@ -16,6 +16,7 @@ class ExportSettings:
 
     run: str
     checkpoint: int | str | None
+    weights: Literal["trained", "ema"]
     output: Path | None
     dtype: Literal["float32", "bfloat16", "float16"] | None
     max_shard_size: str

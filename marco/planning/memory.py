@@ -8,6 +8,7 @@ from typing import Any, get_args
 from marco.config import RunSettings
 from marco.kernels.chips import CHIPS
 from marco.models.kernels import Backend
+from marco.models.recompute import Recompute
 from marco.planning.memory_trace import StepPeak, StepShape, step_peak
 from marco.planning.network import Network
 from marco.planning.options import CPU, PlanOptions
@@ -94,12 +95,13 @@ def memory_report(
         fused_loss=backend != "reference",
         checkpointing=trainer.gradient_checkpointing,
     )
+    ways: dict[Recompute, None] = {True: None, False: None, trainer.gradient_checkpointing: None}
     peaks = {
         (fused, again): step_peak(
             network.config, replace(chosen, fused_loss=fused, checkpointing=again)
         )
         for fused in (True, False)
-        for again in (True, False)
+        for again in ways
     }
     own = peaks[chosen.fused_loss, chosen.checkpointing]
     strategy = "ddp" if devices > 1 and trainer.strategy == "single" else trainer.strategy

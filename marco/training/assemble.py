@@ -116,7 +116,9 @@ def build_module(run: RunSettings, text: Text, context: RunContext) -> MarcoModu
 
 def _parameters(network: PreTrainedModel) -> str:
     every, trained = parameter_count(network), parameter_count(network, trained=True)
-    share = "" if trained == every else f", of which {trained:,} are trained ({trained / every:.2%})"
+    share = (
+        "" if trained == every else f", of which {trained:,} are trained ({trained / every:.2%})"
+    )
     return f"{every:,} parameters{share}"
 
 

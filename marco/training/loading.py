@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
     from marco.data.settings import Data
+    from marco.models.adapters import LoRA
     from marco.models.kernels import Kernels
     from marco.objectives.causal_lm import CausalLanguageModel
+    from marco.training.checkpoint import Loaded as Checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -53,34 +55,54 @@ def run_config(run: Path, vocabulary: int | None = None) -> PreTrainedConfig:
     return config_of(replace(settings, weights="random"), entries)
 
 
-def run_network(run: Path, checkpoint: Path) -> PreTrainedModel:
-    """Return a run's model in fp32 on the CPU, with a checkpoint's weights.
+def run_network(run: Path, checkpoint: Path, average: bool = False) -> PreTrainedModel:
+    """Return a run's model in fp32 on the CPU, with a checkpoint's weights or their `average`.
 
     Raises:
-        CheckpointError: it is damaged, or of another model.
+        CheckpointError: it is damaged, of another model, or keeps no average.
     """
+    return _read(run, checkpoint, Tokenizer.from_folder(run / "tokenizer"), average)[0]
+
+
+def _read(
+    run: Path,
+    checkpoint: Path,
+    tokenizer: Tokenizer,
+    average: bool,
+    dtype: torch.dtype = torch.float32,
+) -> tuple[PreTrainedModel, Checkpoint]:
+    from transformers import AutoModelForCausalLM
+
+    from marco.models.adapters import merge
     from marco.objectives.causal_lm import CausalLanguageModel
     from marco.training.checkpoints.loading import load
 
-    tokenizer = Tokenizer.from_folder(run / "tokenizer")
-    network = _empty(run, len(tokenizer), torch.float32)
-    load(
+    adapter = adapter_of(run)
+    network: PreTrainedModel = AutoModelForCausalLM.from_config(
+        run_config(run, len(tokenizer)), dtype=dtype if adapter is None else torch.float32
+    )
+    if adapter is not None:
+        adapter.put_into(network, seed=0)
+    found = load(
         checkpoint,
         model=CausalLanguageModel(network, len(tokenizer)),
         optimizer=None,
         tokenizer_fingerprint=tokenizer.fingerprint,
         restore_rng=False,
+        average=average,
     )
-    return network
+    if adapter is not None:
+        merge(network)
+    return network.to(dtype), found
 
 
-def _empty(run: Path, vocabulary: int, dtype: torch.dtype) -> PreTrainedModel:
-    from transformers import AutoModelForCausalLM
-
-    network: PreTrainedModel = AutoModelForCausalLM.from_config(
-        run_config(run, vocabulary), dtype=dtype
-    )
-    return network
+def adapter_of(run: Path) -> LoRA | None:
+    """Return what a run trains in place of the weights; None where it trains them."""
+    node = container(load_config(run)).get("adapter")
+    if node is None:
+        return None
+    adapter: LoRA = bind(node, "adapter")
+    return adapter
 
 
 @dataclass(frozen=True)
@@ -118,6 +140,8 @@ class ModelChoice:
         tokenizer: a folder or hub name; null is the model's own.
         dtype: of the weights.
         device: ``cpu``, ``cuda``, …; null is the GPU where there is one.
+        weights: of a run: those that were ``trained``, or ``ema``, their moving average
+            (``optimizer.ema``). Adapters are merged into them.
     """
 
     path: str
@@ -125,10 +149,14 @@ class ModelChoice:
     tokenizer: str | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     device: str | None = None
+    weights: Literal["trained", "ema"] = "trained"
 
     def check(self) -> None:
         """Raise ConfigError or CheckpointError for what can be seen without reading the weights."""
         place = Path(self.path).expanduser()
+        is_run = self._is_checkpoint(place) or (place / CONFIG).is_file()
+        if self.weights == "ema" and not is_run:
+            raise ConfigError(f"model.weights=ema: model.path={self.path} is no run of marco's.")
         if self._is_checkpoint(place):
             if self.checkpoint is not None:
                 raise ConfigError(
@@ -220,24 +248,15 @@ class ModelChoice:
         return place, checkpoint
 
     def _of_run(self, run: Path, checkpoint: Path, kernels: Kernels) -> Loaded:
-        from marco.training.checkpoints.loading import load
-
         tree = container(load_config(run))
-        tokenizer = self._tokenizer(run / "tokenizer", f"{tree['name']}/{run.name}")
-        network = _empty(run, len(tokenizer), getattr(torch, self.dtype))
-        root = self._root(network, len(tokenizer), kernels)
-        fingerprint = tokenizer.fingerprint
-        found = load(
-            checkpoint,
-            model=root,
-            optimizer=None,
-            tokenizer_fingerprint=fingerprint,
-            restore_rng=False,
-        )
+        name = f"{tree['name']}/{run.name}"
+        tokenizer = self._tokenizer(run / "tokenizer", name)
+        average, dtype = self.weights == "ema", getattr(torch, self.dtype)
+        network, found = _read(run, checkpoint, tokenizer, average, dtype)
         return Loaded(
-            root.eval(),
+            self._root(network, len(tokenizer), kernels).eval(),
             tokenizer,
-            f"{tree['name']}/{run.name}",
+            name,
             checkpoint.name,
             found.step,
             found.tokens,

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from torch.distributed.checkpoint.metadata import MetadataIndex, TensorStorageMetadata
 
 from marco.errors import CheckpointError, ConfigError, MarcoError, nearest
 from marco.models.settings import looks_local
+from marco.models.tensors.adapted import merged
 from marco.models.tensors.config import fitting, read_config
 from marco.models.tensors.weights import DTYPES, Chunk, Stored, Weights, check, of_folder
 from marco.run_folder import CHECKPOINTS, MODEL, TOKENIZER, run_of
 from marco.training.checkpoint import checkpoints, latest
+from marco.training.checkpoints.loading import averaged
 from marco.training.checkpoints.manifest import Manifest, problems_of_files, read_manifest
 from marco.training.checkpoints.reader import SafetensorsReader
-from marco.training.loading import ModelChoice
+from marco.training.loading import ModelChoice, adapter_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -52,20 +54,25 @@ class StoredModel:
     manifest: Manifest | None = None
 
 
-def find_model(path: str, key: str, checkpoint: int | str | None = None) -> StoredModel:
+def find_model(
+    path: str, key: str, checkpoint: int | str | None = None, average: bool = False
+) -> StoredModel:
     """Find a model and check it as far as that goes without reading tensors.
 
     Args:
         path: a run's folder, one of its checkpoints, a folder of transformers, or a hub name.
         key: what the user calls it, for messages.
         checkpoint: of a run: a step, ``last`` (None: the newest that is sound) or ``best``.
+        average: of a run: the moving average of its weights. Adapters are merged either way.
 
     Raises:
         MarcoError: nothing is there, or it is damaged or incomplete.
     """
     try:
         if run_of(path) is not None:
-            return _of_run(path, checkpoint)
+            return _of_run(path, checkpoint, average)
+        if average:
+            raise ConfigError(f"{path} is no run, so it has no weights=ema.")
         if checkpoint is not None:
             raise ConfigError(f"{path} is no run, so it has no checkpoint={checkpoint}.")
         place = _local(path)
@@ -75,7 +82,7 @@ def find_model(path: str, key: str, checkpoint: int | str | None = None) -> Stor
         raise type(error)(f"{key}: {error}") from error
 
 
-def _of_run(path: str, asked: int | str | None) -> StoredModel:
+def _of_run(path: str, asked: int | str | None, average: bool) -> StoredModel:
     run = run_of(path)
     assert run is not None
     place = Path(path).expanduser().resolve()
@@ -92,23 +99,29 @@ def _of_run(path: str, asked: int | str | None) -> StoredModel:
             raise CheckpointError(f"{found} is damaged: {'; '.join(problems)}")
     manifest = read_manifest(found)
     config = read_config(run / MODEL)
-    weights = fitting(_of_checkpoint(found, manifest), config)
+    adapter, weights = adapter_of(run), _of_checkpoint(found, manifest, average)
+    if adapter is not None:
+        weights = merged(weights, adapter)
+    weights = fitting(weights, config)
     return StoredModel(path, weights, config, run / TOKENIZER, run / MODEL, run, found, manifest)
 
 
-def _of_checkpoint(path: Path, manifest: Manifest) -> Weights:
+def _of_checkpoint(path: Path, manifest: Manifest, average: bool) -> Weights:
     """The network's tensors of a checkpoint, in whatever pieces its processes wrote them."""
     state = path / "state"
     names = {name.removeprefix("state/") for name in manifest.files if name.startswith("state/")}
     reader = SafetensorsReader(state, names)
+    places = averaged(path, reader) if average else {}
     tensors: dict[str, Stored] = {}
     for name, found in reader.tensors("model").items():
         if not name.startswith(_NETWORK):
             continue
         plain, shape = name.removeprefix(_NETWORK), tuple(found.size)
+        place = places.get(f"model/{name}", f"model/{name}")
+        found = cast(TensorStorageMetadata, reader.metadata.state_dict_metadata[place])
         kind = _KINDS.get(found.properties.dtype, str(found.properties.dtype))
         check(path, plain, kind, shape)
-        chunks = tuple(_chunks(reader, f"model/{name}", found, state))
+        chunks = tuple(_chunks(reader, place, found, state))
         tensors[plain] = Stored(found.properties.dtype, shape, chunks)
     return Weights(str(path), tensors)
 

@@ -34,7 +34,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def _keep(self, optimizer: Optimizer, *_: Any) -> None:
-        """Copies of weights that have no average yet: torch fills a state only where it is empty."""
+        """Copy weights without an average; torch would take a state that has one for begun."""
         self._before = {
             parameter: parameter.detach().to(torch.float32, copy=True)
             for group in optimizer.param_groups

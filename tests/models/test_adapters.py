@@ -127,7 +127,7 @@ def test_an_adapter_begins_without_effect_and_from_its_seed() -> None:
     assert torch.equal(one.get_parameter(first), same.get_parameter(first))
     assert not torch.equal(one.get_parameter(first), other.get_parameter(first))
     trained = {name for name, p in one.named_parameters() if p.requires_grad}
-    assert trained and all("lora_" in name for name in trained)
+    assert {name.split(".")[-3] for name in trained} == {"lora_A", "lora_B"}
 
 
 def test_layers_inside_adapters_are_fused() -> None:
@@ -141,7 +141,7 @@ def test_layers_inside_adapters_are_fused() -> None:
 
 @pytest.mark.parametrize("upstream", [None, 0.25])
 def test_frozen_weights_change_no_other_gradient(upstream: float | None) -> None:
-    every = step(model := CausalLanguageModel(plain(), 67, "torch"), upstream)
+    every = step(CausalLanguageModel(plain(), 67, "torch"), upstream)
     assert "model.embed_tokens.weight" in every
     network = plain()
     install(network, "torch")
@@ -150,7 +150,6 @@ def test_frozen_weights_change_no_other_gradient(upstream: float | None) -> None
     some = step(CausalLanguageModel(network, 67, "torch"), upstream)
     kept = {name for name, p in network.named_parameters() if p.requires_grad}
     assert some.keys() == kept | {"losses"} < every.keys()
-    del model
     for name, value in some.items():
         torch.testing.assert_close(value, every[name], rtol=1e-5, atol=1e-5)
 
@@ -179,7 +178,8 @@ def test_recomputing_changes_no_gradient(which: bool, adapted: bool) -> None:
     assert once == [1, 1, 1]
     assert calls == ([2, 2, 2] if which is True else [2, 1, 2])
     assert kept.keys() == again.keys()
-    assert all(torch.equal(kept[name], again[name]) for name in kept)
+    for name, value in kept.items():
+        torch.testing.assert_close(again[name], value, rtol=1e-6, atol=1e-6)
 
 
 def test_wrong_settings() -> None:

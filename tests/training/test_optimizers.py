@@ -9,12 +9,12 @@ from marco.training.master_adamw import MasterAdamW
 from marco.training.optimizers import AdamW
 
 
-def network(architecture: str = "qwen3", tied: bool = True) -> torch.nn.Module:
+def network(architecture: str = "qwen3", tied: bool = True, layers: int = 1) -> torch.nn.Module:
     return QwenModel(
         architecture=architecture,
         hidden_size=16,
         intermediate_size=32,
-        num_hidden_layers=1,
+        num_hidden_layers=layers,
         num_attention_heads=2,
         num_key_value_heads=1,
         max_position_embeddings=64,
@@ -83,3 +83,48 @@ def test_master_state_survives_a_state_dict() -> None:
     for key, value in optimizer.state[weight].items():
         assert loaded.state[other][key].dtype == torch.float32
         assert torch.equal(loaded.state[other][key], value)
+
+
+def scales(settings: AdamW, model: torch.nn.Module) -> dict[str, float]:
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    groups = settings.groups(model)
+    assert sum(len(group["params"]) for group in groups) == len(names)
+    return {names[id(p)]: group["lr_scale"] for group in groups for p in group["params"]}
+
+
+def test_a_layer_learns_slower_than_the_one_above_and_the_embedding_slowest() -> None:
+    model = network(tied=False, layers=3)
+    found = scales(AdamW(lr=1e-3, layer_decay=0.5), model)
+    for name, scale in found.items():
+        expected = {"embed": 0.125, "rs.0.": 0.25, "rs.1.": 0.5}
+        assert scale == next((part for key, part in expected.items() if key in name), 1.0), name
+    both = scales(AdamW(lr=1e-3, layer_decay=0.5, embedding_lr=3e-3), model)
+    assert both.pop("model.embed_tokens.weight") == pytest.approx(3.0)
+    assert both.items() < found.items()
+
+
+def test_by_default_every_rate_is_the_same() -> None:
+    assert set(scales(AdamW(lr=1e-3), network(layers=2)).values()) == {1.0}
+
+
+def test_frozen_parameters_are_in_no_group() -> None:
+    model = network(layers=2)
+    settings = AdamW(lr=1e-3, freeze=["*embed_tokens*", "model.layers.0.*"])
+    frozen = settings.freeze_in(model)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    trained = {names[id(p)] for group in settings.groups(model) for p in group["params"]}
+    assert {name for name in names.values() if "layers.1." in name} < trained
+    assert {name.split(".")[1] for name in trained} == {"layers", "norm"}
+    assert not any("layers.0." in name for name in trained)
+    untrained = [p for name, p in model.named_parameters() if name not in trained]
+    assert frozen == sum(parameter.numel() for parameter in untrained)
+
+
+def test_freezing_what_is_not_there_or_everything() -> None:
+    with pytest.raises(ConfigError, match=r"'model.embed_token.weight' .*model.embed_tokens"):
+        AdamW(lr=1e-3, freeze=["model.embed_token.weight"]).freeze_in(network())
+    with pytest.raises(ConfigError, match="no parameter to train"):
+        AdamW(lr=1e-3, freeze=["*"]).freeze_in(network())
+    for wrong in ({"embedding_lr": 0.0}, {"layer_decay": 1.5}, {"layer_decay": 0.0}):
+        with pytest.raises(ConfigError, match=r"optimizer\."):
+            AdamW(lr=1e-3, **wrong)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -57,7 +58,7 @@ def fitting(weights: Weights, config: PreTrainedConfig) -> Weights:
     if problems:
         more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise DataError(f"{weights.name}: {'; '.join(sorted(problems)[:3])}{more}.")
-    return Weights(weights.name, {name: found[name] for name in shapes})
+    return replace(weights, tensors={name: found[name] for name in shapes})
 
 
 def write_config(config: PreTrainedConfig, dtype: torch.dtype, folder: Path) -> None:

@@ -25,6 +25,7 @@ from marco.training.checkpoints.tensors import (
     empty_optimizer_state,
     model_tensors,
 )
+from marco.training.weight_average import EMA
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,15 @@ def load(
     tokenizer_fingerprint: str | None,
     restore_rng: bool = True,
     check_hashes: bool = True,
+    average: bool = False,
 ) -> Loaded:
     """Read the checkpoint ``path`` into ``model`` and ``optimizer``, in place and bit for bit.
 
     The number of processes and the wrapping (plain, DDP, FSDP2) may differ from the writer's.
     Without an optimizer only the model is read, cast to its types. ``tokenizer_fingerprint=None``
     skips that check; ``check_hashes=False`` saves reading everything twice after `latest`.
+    ``average`` gives the model the moving average of its weights where the optimizer kept one (what
+    is frozen has none), and takes no optimizer.
     Raises `CheckpointError`: damaged, another model, tokenizer or format. All that is
     checked before the first tensor changes.
     """
@@ -91,6 +95,9 @@ def load(
     manifest, reader, state, settings = each(check)
     progress = each(lambda: read_json(path / "progress.json"))
     tensors = prefixed("model", named.tensors) | prefixed("optimizer", state)
+    if average:
+        stored = each(lambda: averaged(path, reader))
+        tensors = {stored.get(name, name): tensor for name, tensor in tensors.items()}
     planner = DefaultLoadPlanner(flatten_state_dict=False, flatten_sharded_tensors=False)
     run_dcp(lambda: dcp_load(tensors, storage_reader=reader, planner=planner))
     if optimizer is not None:
@@ -99,6 +106,18 @@ def load(
     if same_world:
         each(lambda: rng.restore(path / rng.rng_file(rank())))
     return Loaded(progress, same_world, manifest.step, manifest.tokens, manifest)
+
+
+def averaged(path: Path, reader: SafetensorsReader) -> dict[str, str]:
+    """Return a weight's name in a checkpoint → that of its moving average.
+
+    Raises:
+        CheckpointError: it keeps none.
+    """
+    found = [name for name in reader.tensors("optimizer") if name.startswith(f"{EMA}/")]
+    if not found:
+        raise CheckpointError(f"{path} holds no moving average: its run had optimizer.ema=null.")
+    return {f"model/{name.removeprefix(f'{EMA}/')}": f"optimizer/{name}" for name in found}
 
 
 def _check_same_model(

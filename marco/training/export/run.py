@@ -82,6 +82,8 @@ class Export:
         stages = () if self.lineage is None else self.lineage.stages
         run = f"STAGE_{len(stages)}" if stages else shlex.quote(Path(self.model.path).name)
         said = [] if not stages else [f"checkpoint={stages[-1].step}"]
+        if self.settings.weights != "trained":
+            said.append(f"weights={self.settings.weights}")
         if self.settings.dtype is not None:
             said.append(f"dtype={self.settings.dtype}")
         return " ".join(["marco export", run, *said])
@@ -95,7 +97,7 @@ def prepare(settings: ExportSettings) -> Export:
     """
     if settings.push_to_hub is not None:
         check_token()
-    model = find_model(settings.run, "run", settings.checkpoint)
+    model = find_model(settings.run, "run", settings.checkpoint, settings.weights == "ema")
     lineage = None
     if model.run is not None and model.checkpoint is not None:
         lineage = lineage_of(model.run, model.checkpoint)
