@@ -52,7 +52,8 @@ def memory_of(
     """Put a step's peak on top of what is always there.
 
     `single` has gradients only from a step's first backward on; DDP's buckets, and gradients that
-    wait for another micro-batch, are there throughout.
+    wait for another micro-batch, are there throughout. Where not all is trained, what a step of
+    all would keep besides gradients is taken.
     """
     weight, gradient, state, update = BYTES[precision]
     shards = devices if strategy == "fsdp2" else 1
@@ -61,17 +62,18 @@ def memory_of(
     if strategy == "fsdp2":
         whole = network.root + GATHERED_LAYERS * network.layer
         gathered = min(whole, network.parameters) * (weight + gradient)
-    gradients = gradient * own
-    if strategy == "single" and accumulation == 1:
+    trained = -(-network.trained // shards)
+    gradients = gradient * trained
+    if strategy == "single" and accumulation == 1 and trained == own:
         activations = max(peak.fresh - gradients, 0)
     else:
         activations = peak.waiting
     return Memory(
         weights=weight * own,
         gradients=gradients,
-        optimizer=state * own,
+        optimizer=state * trained,
         gathered=gathered,
-        activations=max(activations, update * own - gathered),
+        activations=max(activations, update * trained - gathered),
     )
 
 

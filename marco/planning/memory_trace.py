@@ -74,10 +74,12 @@ def step_peak(config: PreTrainedConfig, shape: StepShape) -> StepPeak:
     where it ends (one layer's activations, all gradients): each grows by the same bytes a layer.
     """
     layers = config.num_hidden_layers
-    if layers <= max(DEPTHS):
+    apart = 2 if shape.checkpointing == "selective" else DEPTHS[1] - DEPTHS[0]
+    first = DEPTHS[0] + (layers - DEPTHS[0]) % apart
+    if layers <= first + apart:
         return _largest(_trace(config, shape, layers))
-    small, large = (_trace(config, shape, depth) for depth in DEPTHS)
-    more = layers - DEPTHS[1]
+    small, large = (_trace(config, shape, depth) for depth in (first, first + apart))
+    more = (layers - first) // apart - 1
     return _largest([b + more * (b - a) for a, b in zip(small, large, strict=True)])
 
 

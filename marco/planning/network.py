@@ -19,7 +19,8 @@ class Network:
 
     Attributes:
         config: transformers' config, its vocabulary included.
-        parameters: distinct ones; tied ones count once.
+        parameters: distinct ones, adapters' included; tied ones count once.
+        trained: of these, those that are neither frozen nor under an adapter.
         root: of these, the parameters outside of the decoder layers.
         layer: of one decoder layer.
         flops_per_token: `marco.tracking.flops`, forward and backward.
@@ -27,6 +28,7 @@ class Network:
 
     config: PreTrainedConfig
     parameters: int
+    trained: int
     root: int
     layer: int
     flops_per_token: float
@@ -40,11 +42,15 @@ def network_of(run: RunSettings, vocabulary: int) -> Network:
     """
     config = config_of(run.model, vocabulary)
     model = on_meta(config)
+    if run.adapter is not None:
+        run.adapter.put_into(model, run.seed)
+    run.optimizer.freeze_in(model)
     parameters = parameter_count(model)
     layer = parameter_count(model.model.layers[0])
     return Network(
         config=config,
         parameters=parameters,
+        trained=parameter_count(model, trained=True),
         root=parameters - layer * config.num_hidden_layers,
         layer=layer,
         flops_per_token=flops_per_token(model, run.batch.sequence_length),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support import environment
 from transformers import Qwen2Config
 
+from marco.models.recompute import Recompute
 from marco.planning.memory import memory_of
 from marco.planning.memory_trace import DEPTHS, StepPeak, StepShape, _largest, _trace, step_peak
 from marco.planning.network import Network
@@ -29,10 +31,10 @@ def config(layers: int, **more: int) -> Qwen2Config:
 
 
 @pytest.mark.parametrize("backend", ["torch", "triton", "reference"])
-@pytest.mark.parametrize("checkpointing", [True, False])
+@pytest.mark.parametrize("checkpointing", [True, False, "selective"])
 @pytest.mark.parametrize("precision", ["bf16-autocast", "bf16-master"])
 def test_two_shallow_models_tell_of_a_deep_one(
-    backend: str, checkpointing: bool, precision: str
+    backend: str, checkpointing: Recompute, precision: str
 ) -> None:
     shape = StepShape(2, 128, precision, backend, True, checkpointing)  # type: ignore[arg-type]
     deep = config(max(DEPTHS) + 3)
@@ -52,12 +54,15 @@ def test_what_saves_memory_saves_it() -> None:
 
 
 def test_states_by_strategy() -> None:
-    network = Network(config(2), parameters=1000, root=400, layer=300, flops_per_token=0)
+    network = Network(config(2), 1000, trained=1000, root=400, layer=300, flops_per_token=0)
     peak = StepPeak(fresh=5000, waiting=700)
     one = memory_of(network, "bf16-autocast", "single", 1, 1, peak)
     assert (one.weights, one.gradients, one.optimizer) == (4000, 4000, 8000)
     assert one.total == 4000 + 8000 + 5000
     assert memory_of(network, "bf16-autocast", "single", 1, 2, peak).total == 16_000 + 700
+    some = memory_of(replace(network, trained=100), "bf16-autocast", "single", 1, 1, peak)
+    assert (some.weights, some.gradients, some.optimizer) == (4000, 400, 800)
+    assert some.activations == 700
     assert memory_of(network, "bf16-autocast", "ddp", 4, 1, peak).total == 16_000 + 700
     # Masters: the update copies every gradient to fp32, more than the backward needed here.
     master = memory_of(network, "bf16-master", "ddp", 4, 1, peak)
