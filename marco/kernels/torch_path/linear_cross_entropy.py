@@ -76,7 +76,7 @@ def _gradients(
     z_loss: float,
     label_smoothing: float,
     rows: int,
-    need_weight: bool,
+    need_weight: bool = True,
 ) -> tuple[Tensor, Tensor]:
     settings = (z_loss, label_smoothing, rows)
     made = _run(hidden, weight, targets, *settings, upstream, need_weight)
@@ -89,8 +89,17 @@ def _(hidden: Tensor, *args: Any) -> Tensor:
 
 
 @_gradients.register_fake
-def _(upstream: Tensor, hidden: Tensor, weight: Tensor, *args: Any) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(hidden), weight.new_empty(weight.shape if args[-1] else 0)
+def _(
+    upstream: Tensor,
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    z_loss: float,
+    label_smoothing: float,
+    rows: int,
+    need_weight: bool = True,
+) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(hidden), weight.new_empty(weight.shape if need_weight else 0)
 
 
 def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
