@@ -1,4 +1,4 @@
-"""Export a run as a folder that plain transformers loads, with a model card; push it when asked.
+"""Export a run as a model that transformers loads, with its card; push it when asked.
 
 marco export RUN [output=DIR] [key=value] …
 marco export runs/last checkpoint=best output=my-model dtype=bfloat16

@@ -19,6 +19,7 @@ from marco.tracking.wandb_settings import Wandb
 
 if TYPE_CHECKING:
     import pandas as pd
+    import wandb
     from PIL.Image import Image
 
 
@@ -105,6 +106,12 @@ def log_table(
     takes them from the values: a column that is empty in one run would have another type there,
     and the tables of several runs would not merge.
     """
+    with data_inside(folder):
+        run.log({key: table_of(frame), STEP_METRIC: tokens}, step=step)
+
+
+def table_of(frame: pd.DataFrame) -> wandb.Table:
+    """Return a frame as a W&B table, whose columns have one type each."""
     import wandb
 
     types: dict[str, Any] = {name: _cell_type(frame[name].dtype) for name in frame.columns}
@@ -112,9 +119,7 @@ def log_table(
         [_cell(value, kind) for value, kind in zip(row, types.values(), strict=True)]
         for row in frame.itertuples(index=False, name=None)
     ]
-    with data_inside(folder):
-        table = wandb.Table(list(types), data, dtype=list(types.values()), optional=True)
-        run.log({key: table, STEP_METRIC: tokens}, step=step)
+    return wandb.Table(list(types), data, dtype=list(types.values()), optional=True)
 
 
 def _cell_type(dtype: Any) -> type[bool] | type[float] | type[str]:

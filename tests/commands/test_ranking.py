@@ -17,6 +17,11 @@ from marco.evaluation.ranking.report import report_sweep
 LANGUAGES = ("eng", "swh", "tha")
 
 
+@pytest.fixture(autouse=True)
+def _width(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+
+
 def swept(folder: Path, items: int = 60, unfinished: bool = True) -> Path:
     """Two mixes × two learning rates × two seeds; natural at 0.1 is best, but for Thai."""
     generator = np.random.default_rng(0)

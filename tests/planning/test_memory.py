@@ -86,7 +86,8 @@ def measured(**settings: object) -> dict[str, float]:
 
 
 @pytest.mark.parametrize(
-    ("experiment", "accumulation"), [("udhr_tiny", 1), ("udhr_tiny", 2), ("wide", 2)]
+    ("experiment", "accumulation"),
+    [("udhr_tiny", 1), ("udhr_tiny", 2), pytest.param("wide", 2, marks=pytest.mark.soak)],
 )
 def test_what_a_cpu_run_holds(experiment: str, accumulation: int) -> None:
     """Of torch's allocator within 15 %; of the process too, where its heap is not all gaps."""

@@ -13,6 +13,7 @@ from marco.errors import DataError
 from marco.evaluation.compare.wandb_run import is_wandb, read_wandb
 from marco.evaluation.history import Evaluation, to_frame
 from marco.evaluation.rows import Row
+from marco.tracking.wandb_service import table_of
 
 ROW = Row("lid", "swh", "low", "acc", 0.25, 100, stderr=0.04)
 OTHER = Row("lid", "tha", "high", "acc", None, 0, reason="no text")
@@ -40,7 +41,7 @@ class Served:
 
         def download(root: str, replace: bool) -> None:
             history = [Evaluation(0, 0, (ROW.but(value=0.1),)), Evaluation(5, 900, (ROW, OTHER))]
-            table = wandb.Table(dataframe=to_frame(history))._to_table_json()
+            table = table_of(to_frame(history))._to_table_json()
             path = Path(root) / name
             path.parent.mkdir(parents=True)
             path.write_text(json.dumps(table, default=int))  # a step is a numpy integer
