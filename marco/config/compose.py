@@ -76,6 +76,7 @@ def compose(
     loader = sources.loader()
     parsed = diagnose.parse(overrides, OverridesParser.create(config_loader=loader))
     diagnose.check_searchpath(parsed)
+    diagnose.check_optional(parsed, loader)
     try:
         with warnings.catch_warnings():
             # An unavailable search path was reported above, by name.

@@ -40,6 +40,10 @@ COMPOSITION_ERRORS = (
 )
 
 
+#: Groups of the root of which nothing has to be chosen.
+OPTIONAL_GROUPS = ("sweep", "debug")
+
+
 def parse(overrides: Sequence[str], parser: OverridesParser) -> list[Override]:
     """Parse the command line's overrides. Raises ConfigError that shows the one that is not one."""
     parsed: list[Override] = []
@@ -71,6 +75,18 @@ def check_searchpath(parsed: Sequence[Override]) -> None:
             folder = str(place).removeprefix("file://")
             if "://" not in folder and not Path(folder).is_dir():
                 raise ConfigError(f"hydra.searchpath: there is no folder '{folder}'.")
+
+
+def check_optional(parsed: Sequence[Override], loader: ConfigLoaderImpl) -> None:
+    """Raise ConfigError for an option that an optional group has not.
+
+    Hydra would leave the group empty without a word.
+    """
+    for override in parsed:
+        if override.key_or_group in OPTIONAL_GROUPS and override.value() is not None:
+            problem = _option(override, loader, parsed)
+            if problem:
+                raise ConfigError(problem)
 
 
 def explain(

@@ -64,6 +64,8 @@ def search(
     study = optuna.create_study(
         study_name=NAME, storage=storage(folder), sampler=sampler, load_if_exists=True
     )
+    if study.get_trials(deepcopy=False):
+        sampler.reseed_rng()  # with its own seed it would draw the first trials' values again
     begun = [trial for trial in study.get_trials() if trial.state == TrialState.RUNNING]
     while begun or len(study.get_trials(deepcopy=False)) < n_trials:
         trials: list[FrozenTrial | Trial] = [*begun[:batch]]

@@ -83,7 +83,7 @@ def open_run(
             group=settings.group,
             job_type=settings.job_type,
             tags=settings.tags,
-            name=settings.name or folder.name,
+            name=settings.name or _name_of(folder),
             notes=settings.notes,
             id=run_id,
             resume="allow" if resume and mode == "online" else None,
@@ -95,6 +95,12 @@ def open_run(
         )
     run.define_metric(STEP_METRIC)
     return run
+
+
+def _name_of(folder: Path) -> str:
+    """A run's folder; of a sweep's run, which is a number alone, the sweep's as well."""
+    in_sweep = (folder.parent / "multirun.yaml").is_file()
+    return f"{folder.parent.name}/{folder.name}" if in_sweep else folder.name
 
 
 def log_table(

@@ -120,7 +120,9 @@ def _fit(run: RunSettings, folder: Path) -> int:
             if rank == 0:
                 report(folder)
             return context.interrupt.exit_code
-        if rank == 0 and not context.given_up:
+        if rank == 0 and context.given_up:
+            report(folder)
+        elif rank == 0:
             tell_end(loggers, module, finish(module, callbacks))
         status = "success"
         return 0
@@ -129,6 +131,8 @@ def _fit(run: RunSettings, folder: Path) -> int:
         raise
     except Exception as error:
         tell_failure(loggers, context, error)
+        if rank == 0:
+            report(folder)
         raise
     finally:
         for logger in loggers:

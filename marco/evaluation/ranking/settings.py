@@ -67,12 +67,12 @@ def value_of(run: SweepRun, key: str) -> str:
 def command(setting: Setting) -> str:
     """Return the command line that trains a setting again, quoted for a shell.
 
-    The seed is left out if the setting has several. A secret was not saved: it stands there as
-    ``<redacted>``.
+    The seed is left out if the setting has several, and so is a ready sweep. A secret was not
+    saved: it stands there as ``<redacted>``.
     """
     run = setting.runs[0]
     seeds = {other.config.get(SEED) for other in (*setting.runs, *setting.failed)}
-    dropped = {"resume", *([SEED] if len(seeds) > 1 else [])}
+    dropped = {"resume", "sweep", *([SEED] if len(seeds) > 1 else [])}
     kept = {text.partition("=")[0]: text for text in run.overrides}
     words = [text for key, text in kept.items() if key.lstrip("+") not in dropped]
     return shlex.join(["python", "train.py", *words])

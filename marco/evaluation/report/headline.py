@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from html import escape
+from pathlib import Path
 
 from marco.evaluation.compare.tables import signed
 from marco.evaluation.history import before
@@ -19,8 +20,13 @@ FIRST = "bits_per_byte"
 
 def headline(run: RunFolder, measures: Sequence[Measure]) -> str:
     """Return the title, what was built, and the cards."""
-    state = "" if run.finished else ' <span class="tag worse">not at its end</span>'
-    name, _, when = run.name.partition("/")
+    state = f' <span class="tag worse">{escape(_state(run))}</span>' if not run.finished else ""
+    parent, _, when = run.name.partition("/")
+    name = str(run.config.get("name") or parent)
+    if run.config.get("branch"):
+        when += f" · branched off {Path(str(run.config['branch'])).name}"
+    if parent != name:  # a run of a sweep, or a step of a recipe
+        when = f"{parent} / {when}"
     built = "".join(
         f"<dt>{what}</dt><dd>{escape(run.log.built[what])}</dd>"
         for what in BUILT
@@ -34,6 +40,14 @@ def headline(run: RunFolder, measures: Sequence[Measure]) -> str:
         f'<header><h1>{escape(name)}{state}</h1><p class="when">{escape(when)}</p></header>'
         f'<dl class="built">{built}</dl><div class="cards">{shown}</div>'
     )
+
+
+def _state(run: RunFolder) -> str:
+    if run.ended is not None:
+        return run.ended
+    of = run.config.get("tokens")
+    at = f"{short(run.summary['train']['tokens'])} tokens"
+    return f"not at its end: {at} of {short(of)}" if isinstance(of, int) else "not at its end"
 
 
 def lead(measures: Sequence[Measure]) -> Measure | None:
@@ -53,7 +67,7 @@ def _outcome(run: RunFolder, measures: Sequence[Measure]) -> Iterator[tuple[str,
     measure = lead(measures)
     change = None if measure is None else measure.mean_change()
     if measure is None or change is None:
-        yield "Evaluated", "not twice", "no change to show"
+        yield "Evaluated", "once" if run.history else "never", "no change to show"
         return
     title = heading(measure.name)
     interval = run.intervals.get((measure.task, measure.metric))

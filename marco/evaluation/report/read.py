@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from marco.config.earlier import FAILED, PRUNED
 from marco.errors import DataError
 from marco.evaluation.history import Evaluation, read_history
 from marco.evaluation.report.log_file import Log, read_log
@@ -29,6 +30,7 @@ class RunFolder:
         overrides: of the command line, one list for each time it was started.
         summary: ``summary.json``'s; of a run that has not ended, the same worked out from its logs.
         finished: whether the summary is that of the end.
+        ended: how it ended, where that was before its end and is known: it failed, or was pruned.
         history: the evaluations.
         metrics: the lines of ``metrics.jsonl``, by rising tokens.
         intervals: {(task, metric): 95 % interval of the mean over languages}, of the last
@@ -43,6 +45,7 @@ class RunFolder:
     overrides: Sequence[Sequence[str]]
     summary: Mapping[str, Any]
     finished: bool
+    ended: str | None
     history: Sequence[Evaluation]
     metrics: Sequence[Mapping[str, Any]]
     intervals: Mapping[tuple[str, str], tuple[float, float]]
@@ -79,12 +82,20 @@ def _read(folder: Path) -> RunFolder:
         overrides=_overrides(folder / "overrides.txt"),
         summary=summary or build_summary(_facts(metrics), history, {}),
         finished=summary is not None,
+        ended=_ended(folder),
         history=history,
         metrics=metrics,
         intervals=_intervals(last),
         log=read_log(folder / "log.txt"),
         samples=list(_lines(folder / SAMPLES)),
     )
+
+
+def _ended(folder: Path) -> str | None:
+    if (folder / PRUNED).is_file():
+        return "pruned"
+    failed = folder / FAILED
+    return f"failed: {failed.read_text(encoding='utf-8').strip()}" if failed.is_file() else None
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:

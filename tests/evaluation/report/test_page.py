@@ -199,7 +199,7 @@ def test_a_run_that_has_not_ended(resumed: bool, tmp_path: Path) -> None:
 
 def test_a_run_without_evaluations(tmp_path: Path) -> None:
     page = page_of(write_run(tmp_path / "udhr_tiny" / "noon", []))
-    assert "not twice" in page.texts["top"]
+    assert "never" in page.texts["top"]
     assert "Nothing was evaluated twice" in page.texts["results"]
     assert "languages" not in page.texts
 
