@@ -70,12 +70,15 @@ class StepPeak:
 def step_peak(config: PreTrainedConfig, shape: StepShape) -> StepPeak:
     """Trace two shallow models, and extend their peaks to the config's layers.
 
+    Where every other layer is computed again, these models have twice the layers, odd or even as
+    the config's.
+
     A step's memory peaks about where the backward begins (all activations, few gradients) or
     where it ends (one layer's activations, all gradients): each grows by the same bytes a layer.
     """
     layers = config.num_hidden_layers
-    apart = 2 if shape.checkpointing == "selective" else DEPTHS[1] - DEPTHS[0]
-    first = DEPTHS[0] + (layers - DEPTHS[0]) % apart
+    apart = 2 if shape.checkpointing == "selective" else 1
+    first = DEPTHS[0] * apart + layers % apart
     if layers <= first + apart:
         return _largest(_trace(config, shape, layers))
     small, large = (_trace(config, shape, depth) for depth in (first, first + apart))

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from marco.config import load_resumed, quoted, redact_file
 from marco.config.earlier import FAILED, PRUNED, earlier, set_aside
-from marco.config.redact import redact_overrides, write
+from marco.config.redact import REDACTED, redact_overrides, write
 from marco.config.relaunch import MULTIRUN
 from marco.errors import MarcoError
 from marco.sweeping import worker
@@ -95,7 +95,8 @@ def _point(overrides: list[str], sweep: Path) -> str:
         return ""
     saved = yaml.safe_load(path.read_text(encoding="utf-8"))["hydra"]
     params = [f"{key}={value}" for key, value in (saved["sweeper"].get("params") or {}).items()]
-    parsed = OverridesParser.create().parse_overrides([*params, *saved["overrides"]["task"]])
+    given = [text for text in saved["overrides"]["task"] if REDACTED not in text]
+    parsed = OverridesParser.create().parse_overrides([*params, *given])
     swept = {override.get_key_element() for override in parsed if override.is_sweep_override()}
     shown = [text for text in redact_overrides(overrides) if text.partition("=")[0] in swept]
     return f" ({' '.join(shown)})" if shown else ""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,18 @@ from swept_runs import write_point
 from marco.commands import main
 from marco.evaluation.ranking import report
 from marco.evaluation.ranking.report import report_sweep
+from marco.tracking.console import console
 
 LANGUAGES = ("eng", "swh", "tha")
 
 
 @pytest.fixture(autouse=True)
-def _width(monkeypatch: pytest.MonkeyPatch) -> None:
+def _width(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The console of the process keeps the width that it was made with."""
     monkeypatch.setenv("COLUMNS", "100")
+    console.cache_clear()
+    yield
+    console.cache_clear()
 
 
 def swept(folder: Path, items: int = 60, unfinished: bool = True) -> Path:
