@@ -112,7 +112,7 @@ def test_killed_at_random_it_ends_with_the_same_weights(
 ) -> None:
     draw = np.random.default_rng(seed)
     arguments = [*flags(tmp_path), "recipe=own"]
-    for _ in range(10):
+    for _ in range(5):
         number = draw.choice([signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
         stop(tmp_path, int(number), float(draw.uniform(4, 15)), *arguments)
         if (tmp_path / "runs" / "own").is_dir():
