@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -9,6 +10,7 @@ from marco.config import RunSettings, command_line_sources
 from marco.config.checked import parse_flags
 from marco.config.resume import resumed_folder
 from marco.errors import ConfigError, MarcoError
+from marco.training.recipe.process import STEP
 from marco.training.recipe.request import recipe_name
 
 
@@ -17,7 +19,7 @@ def run_recipe(argv: Sequence[str], check: Callable[[RunSettings], None]) -> int
 
     ``argv`` is ``sys.argv[1:]``. A MarcoError is printed, and the exit code is 2.
     """
-    if not any(text.startswith(("recipe", "resume=")) for text in argv):
+    if STEP in os.environ or not any(text.startswith(("recipe", "resume=")) for text in argv):
         return None
     try:
         return _run(argv, check)

@@ -17,6 +17,8 @@ from marco.errors import ConfigError
 from marco.training.relay import SIGNALS
 
 LOCK = ".lock"
+#: Set for the steps: one that is gone on with is not the recipe itself.
+STEP = "MARCO_RECIPE_STEP"
 #: Seconds that a step of a recipe that was killed may take to save and end.
 PATIENCE = 120.0
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl
@@ -53,7 +55,9 @@ def run_step(argv: list[str], lock: int) -> int:
     Ctrl-C and SIGTERM are handed on; a run that gets Ctrl-C from its terminal as well takes the two
     for one.
     """
-    child = subprocess.Popen(argv, pass_fds=(lock,), preexec_fn=_end_with_parent)
+    child = subprocess.Popen(
+        argv, env={**os.environ, STEP: "1"}, pass_fds=(lock,), preexec_fn=_end_with_parent
+    )
     received: list[int] = []
 
     def hand_on(number: int, frame: object) -> None:

@@ -144,6 +144,16 @@ def test_a_command_line_without_a_recipe_is_not_its_business(tmp_path: Path) -> 
         assert run_recipe(line, lambda run: None) is None
 
 
+def test_a_step_that_goes_on_is_not_the_recipe(tmp_path: Path) -> None:
+    step = Command("a", "train", (), tmp_path / "a")
+    step.folder.mkdir()
+    State(tmp_path, "own", [step]).save()
+    tell = "import sys; from marco.training.recipe.command_line import run_recipe\n"
+    tell += f"sys.exit(run_recipe(['resume={step.folder}'], print) is not None)"
+    with locked(tmp_path) as lock:
+        assert run_step([sys.executable, "-c", tell], lock) == 0
+
+
 @pytest.mark.parametrize(
     ("steps", "message"),
     [
