@@ -30,7 +30,9 @@ atexit.register(write)
 """
 
 
-@pytest.mark.parametrize("trainer", ["default", "fsdp2"])
+@pytest.mark.parametrize(
+    "trainer", ["default", pytest.param("ddp", marks=pytest.mark.soak), "fsdp2"]
+)
 def test_triton_trains_with_no_fallback(tmp_path: Path, trainer: str) -> None:
     """Under the interpreter: each kernel was launched, in every process, as often as it should."""
     site = tmp_path / "site"

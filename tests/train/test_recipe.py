@@ -1,14 +1,17 @@
-"""A recipe as a user runs it: every step after the other, and none of them twice."""
+"""A recipe as a user runs it: stopped, gone on with, and equal to one that was not stopped."""
 
 from __future__ import annotations
 
-import hashlib
 import json
+import signal
+import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from support import FAST, train
+from safetensors.numpy import load_file
+from support import FAST, command, environment, train
 
 SMALL = [option for option in FAST if not option.startswith(("model.", "tokenizer."))]
 STEP = [*SMALL, "evaluation=likelihood", "callbacks.language_metrics.every_n_steps=1"]
@@ -42,11 +45,14 @@ def only(folder: Path) -> Path:
     return found
 
 
-def weights(run: Path) -> str:
-    """A hash of the last checkpoint's tensors."""
+def weights(run: Path) -> dict[str, bytes]:
+    """Every tensor of the last checkpoint, the optimizer's too; their order in the file is free."""
     last = max((run / "checkpoints").glob("step-*"))
-    files = sorted((last / "state").glob("*.safetensors"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+    tensors: dict[str, bytes] = {}
+    for path in (last / "state").glob("*.safetensors"):
+        tensors |= {name: value.tobytes() for name, value in load_file(path).items()}
+    assert len(tensors) > 50
+    return tensors
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +88,41 @@ def test_a_finished_recipe_does_nothing_again(whole: Path) -> None:
     refused = train(whole.parents[2], f"resume={whole}", "tokens=5")
     assert refused.returncode == 2
     assert "its steps go on as they were begun" in refused.stderr
+
+
+def stop(folder: Path, number: int, delay: float, *arguments: str) -> int:
+    """Start a recipe, or go on with one, and signal it after a while; returns its exit code."""
+    process = subprocess.Popen(
+        command(*arguments),
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        return process.wait(timeout=delay)
+    except subprocess.TimeoutExpired:
+        process.send_signal(number)
+        return process.wait(timeout=200)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(2))
+def test_killed_at_random_it_ends_with_the_same_weights(
+    whole: Path, tmp_path: Path, seed: int
+) -> None:
+    draw = np.random.default_rng(seed)
+    arguments = [*flags(tmp_path), "recipe=own"]
+    for _ in range(10):
+        number = draw.choice([signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+        stop(tmp_path, int(number), float(draw.uniform(3, 10)), *arguments)
+        if (tmp_path / "runs" / "own").is_dir():
+            arguments = [f"resume={only(tmp_path)}"]
+    deadline = time.monotonic() + 400
+    while stop(tmp_path, signal.SIGINT, 300, *arguments) and time.monotonic() < deadline:
+        pass
+    for step in ("broad", "decay"):
+        assert weights(only(tmp_path) / step) == weights(whole / step)
+    assert (only(tmp_path) / "summary.json").is_file()
