@@ -57,7 +57,7 @@ class TextFiles(Data):
 
     def language_codes(self) -> list[str]:
         """Return the canonical codes: as configured, or those of the files, sorted."""
-        return list(self.files())
+        return list(self._files())
 
     def check(self) -> None:
         """Look at the folder without reading the files.
@@ -66,7 +66,7 @@ class TextFiles(Data):
             ConfigError: the folder, or a language's file, is not there; an unknown language.
             DataError: a file of 0 bytes.
         """
-        for paths in self.files().values():
+        for paths in self._files().values():
             for path in paths:
                 if path.stat().st_size == 0:
                     raise DataError(f"{path} is empty (0 bytes).")
@@ -82,15 +82,14 @@ class TextFiles(Data):
         notes: list[str] = []
         documents = {
             code: [doc for path in paths for doc in self._read(path, code, notes)]
-            for code, paths in self.files().items()
+            for code, paths in self._files().items()
         }
         corpus = split_by_hash(
             documents, self.held_out_fraction, self.min_held_out, self.max_held_out
         )
         return replace(corpus, notes=notes + corpus.notes)
 
-    def files(self) -> dict[str, list[Path]]:
-        """Return code → its files, sorted by name."""
+    def _files(self) -> dict[str, list[Path]]:
         return language_files(self.path, self.languages)
 
     def _read(self, path: Path, code: str, notes: list[str]) -> list[Document]:

@@ -5,13 +5,12 @@ Lines are read, and bad bytes and endless lines refused, by `marco.data.text_fil
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from marco.data.text_files import lines_of
+from marco.data.text_files import lines_of, objects_of
 from marco.errors import ConfigError, DataError
 from marco.languages import canonical, get
 
@@ -87,16 +86,8 @@ def jsonl_rows(
         DataError: with file and line: no JSON object; a key that is no language; one language
             twice; a text that is no string (null is a missing one).
     """
-    for number, line in lines_of(path, max_bytes):
-        if not line.strip():
-            continue
+    for number, entry in objects_of(path, max_bytes, '{"eng": "…", "swh": "…"}'):
         place = f"{path}, line {number}"
-        try:
-            entry = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{place}: not valid JSON ({error}).") from None
-        if not isinstance(entry, dict):
-            raise DataError(f'{place}: not an object such as {{"eng": "…", "swh": "…"}}.')
         row: dict[str, str] = {}
         for word, text in _named(entry, languages, place):
             if word not in keys:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from marco.data.documents import Corpus
-from marco.data.files import TextFiles
+from marco.data.language_files import language_files
 from marco.data.preference import PreferenceData
 from marco.data.preference_rows import Pair, parse
 from marco.data.settings import Data
-from marco.data.text_files import lines_of
+from marco.data.text_files import objects_of
 from marco.errors import ConfigError, DataError
 
 
@@ -74,17 +73,9 @@ class PreferenceFiles(PreferenceData):
     def pairs(self, code: str, corpus: Corpus) -> Iterator[Pair]:
         """See `PreferenceData`."""
         for path in self._files()[code]:
-            for number, line in lines_of(path, self.max_line_megabytes * 1_000_000):
-                if not line.strip():
-                    continue
-                place = f"{path}, line {number}"
-                try:
-                    row = json.loads(line)
-                except (ValueError, RecursionError) as error:
-                    raise DataError(f"{place}: not valid JSON ({error}).") from None
-                if not isinstance(row, dict):
-                    raise DataError(f'{place}: not an object such as {{"prompt": "…", …}}.')
-                yield parse(row, place)
+            limit = self.max_line_megabytes * 1_000_000
+            for number, row in objects_of(path, limit, '{"prompt": "…", …}'):
+                yield parse(row, f"{path}, line {number}")
 
     def _files(self) -> dict[str, list[Path]]:
-        return TextFiles(self.path, self.languages).files()
+        return language_files(self.path, self.languages)

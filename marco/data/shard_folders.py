@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from marco.data.documents import Corpus
 from marco.data.mixture import Mixture
+from marco.data.of_mixture import OfMixture
 from marco.data.remote import subfolders
 from marco.data.settings import Data
 from marco.data.shards import Shards
-from marco.data.stores import Source
 from marco.errors import ConfigError, nearest
-
-if TYPE_CHECKING:
-    from marco.tokenizers import Tokenizer
 
 
 @dataclass(frozen=True)
-class ShardFolders(Data):
+class ShardFolders(OfMixture):
     """Settings of folders of shards, as `marco.data.shards.Shards` reads each.
 
     Attributes:
@@ -38,42 +32,6 @@ class ShardFolders(Data):
     unstamped: bool = False
     cache_gigabytes: float = 100.0
     cache_dir: str | None = None
-
-    def language_codes(self) -> list[str]:
-        """See `Data`."""
-        return self._mixture().language_codes()
-
-    def source_names(self) -> list[str]:
-        """See `Data`."""
-        return self._mixture().source_names()
-
-    def holds_out(self) -> bool:
-        """See `Data`."""
-        return self.held_out is not None
-
-    def gives_text(self) -> bool:
-        """See `Data`: only held-out text."""
-        return False
-
-    def check(self) -> None:
-        """See `Data`; messages name this option's keys, not those of a `data.sources`."""
-        if self.held_out is not None:
-            self.held_out.check()
-        for settings in self._mixture().sources.values():
-            settings.check("data")
-
-    def check_tokenizer(self, tokenizer: Callable[[], Tokenizer]) -> None:
-        """See `Data`; messages name this option's keys."""
-        for settings in self._mixture().sources.values():
-            settings.check_tokenizer(tokenizer, "data")
-
-    def load(self) -> Corpus:
-        """See `Data`: no more than the held-out text."""
-        return self._mixture().load()
-
-    def open_sources(self, corpus: Corpus, tokenizer: Tokenizer) -> list[Source]:
-        """See `Data`."""
-        return self._mixture().open_sources(corpus, tokenizer)
 
     def _mixture(self) -> Mixture:
         found = subfolders(self.path, "data.path")

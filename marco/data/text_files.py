@@ -21,6 +21,7 @@ from marco.errors import DataError
 FORMATS = ("jsonl", "txt", "parquet")
 PACKED = (".gz", ".xz")
 
+_ARRAY = "a JSON array; write an object a line (jq -c '.[]' old.json > new.jsonl)"
 _CHUNK = 1 << 20
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _UTF8_MARK = b"\xef\xbb\xbf"
@@ -61,16 +62,34 @@ def read_texts(path: Path, max_bytes: int) -> Iterator[Text]:
         yield text
 
 
-def _jsonl(path: Path, max_bytes: int) -> Iterator[Text]:
+def objects_of(path: Path, max_bytes: int, such_as: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the objects of a .jsonl file with their lines' numbers, from 1; empty lines are none.
+
+    Args:
+        path: the file; may end in .gz or .xz.
+        max_bytes: the longest line that is accepted.
+        such_as: what an object looks like, for the message.
+
+    Raises:
+        DataError: with file and line: no JSON, or no object.
+    """
     for number, line in lines_of(path, max_bytes):
         if not line.strip():
             continue
+        place = f"{path}, line {number}"
+        array = line.lstrip().startswith("[")
+        hint = f", but {_ARRAY}" if array else ""
         try:
             entry = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise DataError(f"{path}, line {number}: not valid JSON ({error}).") from None
+            raise DataError(f"{place}: not valid JSON ({error}){hint}.") from None
         if not isinstance(entry, dict):
-            raise DataError(f'{path}, line {number}: not an object such as {{"text": "…"}}.')
+            raise DataError(f"{place}: not an object such as {such_as}{hint}.")
+        yield number, entry
+
+
+def _jsonl(path: Path, max_bytes: int) -> Iterator[Text]:
+    for number, entry in objects_of(path, max_bytes, '{"text": "…"}'):
         if not isinstance(text := entry.get("text"), str):
             keys = ", ".join(sorted(entry)) or "none"
             found = (

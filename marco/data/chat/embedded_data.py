@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING
 from marco.data.chat.embedded import TASKS, EmbeddedChat, Task, check_words
 from marco.data.chat.system_prompts import SystemPrompt, check_prompts
 from marco.data.directions import Directions
-from marco.data.documents import Corpus
 from marco.data.mixture import Mixture
-from marco.data.settings import Data
-from marco.data.stores import Source
+from marco.data.of_mixture import OfMixture
 from marco.data.udhr import Udhr
 from marco.errors import ConfigError
 
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class EmbeddedChats(Data):
+class EmbeddedChats(OfMixture):
     """Settings of the embedded instructions; see `EmbeddedChat`.
 
     Attributes:
@@ -56,10 +54,6 @@ class EmbeddedChats(Data):
         """See `Data`."""
         return self._text().language_codes()
 
-    def gives_text(self) -> bool:
-        """See `Data`: conversations are no text to make a vocabulary of."""
-        return False
-
     def check(self) -> None:
         """See `Data`."""
         codes = self.language_codes()
@@ -71,14 +65,6 @@ class EmbeddedChats(Data):
     def check_tokenizer(self, tokenizer: Callable[[], Tokenizer]) -> None:
         """See `Data`: it must have a chat template, or the tokens of Qwen2's."""
         next(iter(self._mixture().sources.values())).check_tokenizer(tokenizer, "data")
-
-    def load(self) -> Corpus:
-        """See `Data`: the held-out articles."""
-        return self._mixture().load()
-
-    def open_sources(self, corpus: Corpus, tokenizer: Tokenizer) -> list[Source]:
-        """See `Data`."""
-        return self._mixture().open_sources(corpus, tokenizer)
 
     def _text(self) -> Udhr:
         return Udhr(self.languages, self.train_articles, self.held_out_articles)

@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING
 from marco.data.chat.formats import Format
 from marco.data.chat.source import ChatSource
 from marco.data.chat.system_prompts import SystemPrompt
-from marco.data.documents import Corpus
 from marco.data.language_files import language_files
 from marco.data.mixture import Mixture
+from marco.data.of_mixture import OfMixture
 from marco.data.settings import Data
-from marco.data.stores import Source
 
 if TYPE_CHECKING:
     from marco.tokenizers import Tokenizer
 
 
 @dataclass(frozen=True)
-class ChatFiles(Data):
+class ChatFiles(OfMixture):
     """Settings of a folder of conversations, as `ChatSource` reads each language's.
 
     Attributes:
@@ -41,40 +40,9 @@ class ChatFiles(Data):
     seed: int = 0
     max_line_megabytes: int = 16
 
-    def language_codes(self) -> list[str]:
-        """See `Data`."""
-        return self._mixture().language_codes()
-
-    def source_names(self) -> list[str]:
-        """See `Data`."""
-        return self._mixture().source_names()
-
-    def holds_out(self) -> bool:
-        """See `Data`."""
-        return self.held_out is not None
-
-    def gives_text(self) -> bool:
-        """See `Data`: conversations are no text to make a vocabulary of."""
-        return False
-
-    def check(self) -> None:
-        """See `Data`; messages name this option's keys."""
-        if self.held_out is not None:
-            self.held_out.check()
-        for settings in self._mixture().sources.values():
-            settings.check("data")
-
     def check_tokenizer(self, tokenizer: Callable[[], Tokenizer]) -> None:
         """See `Data`: it must have a chat template, or the tokens of Qwen2's."""
         next(iter(self._mixture().sources.values())).check_tokenizer(tokenizer, "data")
-
-    def load(self) -> Corpus:
-        """See `Data`: no more than the held-out text."""
-        return self._mixture().load()
-
-    def open_sources(self, corpus: Corpus, tokenizer: Tokenizer) -> list[Source]:
-        """See `Data`."""
-        return self._mixture().open_sources(corpus, tokenizer)
 
     def _mixture(self) -> Mixture:
         found = language_files(self.path, self.languages, ("jsonl", "parquet"))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from marco.data.text_files import PACKED, lines_of
+from marco.data.text_files import PACKED, objects_of
 from marco.errors import DataError
 
 
@@ -26,21 +25,8 @@ def read_rows(path: Path, max_bytes: int) -> Iterator[tuple[str, dict[str, Any]]
 
 
 def _jsonl(path: Path, max_bytes: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, line in lines_of(path, max_bytes):
-        if not line.strip():
-            continue
-        place = f"{path}, line {number}"
-        if line.lstrip().startswith("["):
-            raise DataError(
-                f"{place}: a JSON array; write an object a line (jq -c '.[]' old.json > new.jsonl)."
-            )
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{place}: not valid JSON ({error}).") from None
-        if not isinstance(row, dict):
-            raise DataError(f'{place}: not an object such as {{"messages": […]}}.')
-        yield place, row
+    for number, row in objects_of(path, max_bytes, '{"messages": […]}'):
+        yield f"{path}, line {number}", row
 
 
 def _parquet(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
